@@ -1,0 +1,1 @@
+//! Productions, items, hosts, jobs, queues, broker and supervisor.

@@ -1,0 +1,2 @@
+//! The HIE binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The class library: services, processes and operations with their adapters.

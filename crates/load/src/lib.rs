@@ -1,0 +1,1 @@
+//! The instrument: load generator, receiver, null peers and the ledger that finds a lost message.

@@ -1,0 +1,1 @@
+//! MLLP: frames on a stream, in the clear or over TLS.

@@ -1,0 +1,1 @@
+//! Expressions over messages and the routing rules built from them.

@@ -1,0 +1,1 @@
+//! What the journal means: messages, sessions, queues to recover, index, search, retention.
