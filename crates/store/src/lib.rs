@@ -1,1 +1,11 @@
-//! What the journal means: messages, sessions, queues to recover, index, search, retention.
+//! What the journal means: messages, headers, sessions, queues to recover, index, search, retention.
+//!
+//! Owns the record layout, the set of unfinished headers, its checkpoints, and the derived SQLite
+//! index. Knows nothing of hosts, of queues in memory, or of the clock (times are given).
+//!
+//! *Invariant:* every state change of a header is one log record.
+//! *Invariant:* no code here assumes that the log is a local file or that positions are dense.
+
+mod model;
+
+pub use model::*;
