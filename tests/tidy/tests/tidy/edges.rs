@@ -48,7 +48,7 @@ fn file_system_calls(source: &RustSource) -> Vec<Finding> {
         .collect();
     lines.retain(|line| !source.is_test_line(*line));
     let text = format!(
-        "the file system is touched outside of the file layer; go through the trait in {FILE_LAYER}.rs, which tests can break"
+        "the file system is touched outside of the file layer; go through the trait in {FILE_LAYER}, which tests can break"
     );
     findings_at(source, lines, &text)
 }
