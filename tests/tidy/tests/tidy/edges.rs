@@ -120,12 +120,31 @@ fn an_edge_in_the_wrong_place_is_found() {
         Vec::<usize>::new()
     );
 
-    let timed = |path| {
-        clock_readings(&RustSource::new(
-            path,
-            "// Instant::now\nlet a = std::time::Instant::now();\n",
-        ))
-        .len()
-    };
-    assert_eq!((timed("crates/engine/src/job.rs"), timed(CLOCK)), (1, 0));
+    let timed = |path, text| clock_readings(&RustSource::new(path, text)).len();
+    let text = "// Instant::now\nlet a = std::time::Instant::now();\n";
+    assert_eq!(
+        (timed("crates/engine/src/job.rs", text), timed(CLOCK, text)),
+        (1, 0)
+    );
+    assert_eq!(
+        timed(
+            "crates/hosts/src/a.rs",
+            "use tokio::time::{Instant, sleep_until};\nlet a = Instant::now();\n"
+        ),
+        0
+    );
+    assert_eq!(
+        timed(
+            "crates/hosts/src/a.rs",
+            "let a = tokio::time::Instant::now();\n"
+        ),
+        0
+    );
+    assert_eq!(
+        timed(
+            "crates/hosts/src/a.rs",
+            "use tokio::time::Instant;\nlet a = SystemTime::now();\n"
+        ),
+        1
+    );
 }
