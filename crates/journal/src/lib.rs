@@ -6,8 +6,32 @@
 //! *Invariant:* only [`file`] touches the file system for the log.
 //! *Invariant:* a [`Durable`] token exists only after the sync that covers its record returned.
 
+pub mod file;
+pub mod snapshot;
+
+mod committer;
+mod forming;
+mod frame;
 mod log;
+mod memory;
+mod meta;
+mod options;
+mod preparer;
+mod reader;
+mod readonly;
+mod recovery;
+mod segment;
+mod segment_log;
+mod space;
+mod table;
 mod ticket;
 
+#[cfg(test)]
+mod tests;
+
 pub use log::{Epoch, Extent, Log, LogError, Position, Record, Urgency};
+pub use memory::MemoryLog;
+pub use options::{OpenError, OpenHint, Options, RecoveryReport};
+pub use readonly::ReadOnlyLog;
+pub use segment_log::SegmentLog;
 pub use ticket::{Durable, Ticket};

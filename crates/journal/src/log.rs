@@ -52,10 +52,14 @@ pub struct Extent {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
     /// A write or sync failed once: no further append will ever be accepted by this opening.
-    #[error("the journal is poisoned: {0}; stop the engine, repair the disk, start again (every acknowledged message is kept)")]
+    #[error(
+        "the journal is poisoned: {0}; stop the engine, repair the disk, start again (every acknowledged message is kept)"
+    )]
     Poisoned(Arc<str>),
     /// The reserve was reached: appends that let new messages in are refused, others go on.
-    #[error("the disk is full: {available} bytes left, the journal keeps {reserve} in reserve; free space on it, the engine resumes by itself")]
+    #[error(
+        "the disk is full: {available} bytes left, the journal keeps {reserve} in reserve; free space on it, the engine resumes by itself"
+    )]
     DiskFull {
         /// Bytes free on the file system.
         available: u64,
@@ -71,7 +75,9 @@ pub enum LogError {
         current: Epoch,
     },
     /// A record that was durable cannot be read back as it was written.
-    #[error("the journal is damaged at {position}: {reason}; `hie journal verify` shows the extent, `hie journal repair` sets the damage aside")]
+    #[error(
+        "the journal is damaged at {position}: {reason}; `hie journal verify` shows the extent, `hie journal repair` sets the damage aside"
+    )]
     Damaged {
         /// Where.
         position: Position,
@@ -141,7 +147,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// Appends one record by copy.
     fn append(&self, epoch: Epoch, urgency: Urgency, record: &[u8]) -> Result<Ticket, LogError> {
-        self.append_with(epoch, urgency, record.len(), &mut |_, out| out.copy_from_slice(record))
+        self.append_with(epoch, urgency, record.len(), &mut |_, out| {
+            out.copy_from_slice(record)
+        })
     }
 
     /// Reads the record at a position, durable or not, and verifies its checksum.
@@ -150,7 +158,12 @@ pub trait Log: Send + Sync + 'static {
     /// Reads durable records from `from` on (`from` may lie between records) until about
     /// `max_bytes` are collected; an empty answer means that the durable end is reached.
     /// Returns the position to go on from.
-    fn scan(&self, from: Position, max_bytes: usize, into: &mut Vec<Record>) -> Result<Position, LogError>;
+    fn scan(
+        &self,
+        from: Position,
+        max_bytes: usize,
+        into: &mut Vec<Record>,
+    ) -> Result<Position, LogError>;
 
     /// Lets go of whole records below `keep_from`, as far as the provider can (a segment log:
     /// whole segments). Durable before it returns.

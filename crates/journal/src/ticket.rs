@@ -35,13 +35,18 @@ pub(crate) struct Commit {
 
 impl Commit {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Pending(Vec::new())), done: Condvar::new() })
+        Arc::new(Self {
+            state: Mutex::new(State::Pending(Vec::new())),
+            done: Condvar::new(),
+        })
     }
 
     /// Settles the commit and wakes everyone; only the first call counts.
     pub(crate) fn complete(&self, result: Result<(), LogError>) {
         let mut state = self.state.lock();
-        let State::Pending(wakers) = &mut *state else { return };
+        let State::Pending(wakers) = &mut *state else {
+            return;
+        };
         let wakers = std::mem::take(wakers);
         *state = match result {
             Ok(()) => State::Durable,
@@ -73,7 +78,9 @@ impl Ticket {
 
     /// Waits until the record is durable; the error says why it will never be.
     pub fn durable(&self) -> impl Future<Output = Result<Durable, LogError>> + Send + use<> {
-        Wait { commit: self.commit.clone() }
+        Wait {
+            commit: self.commit.clone(),
+        }
     }
 
     /// The same for a thread that may block.

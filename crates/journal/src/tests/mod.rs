@@ -1,0 +1,3 @@
+//! Tests of the log as a whole; what concerns one module stands there.
+
+mod suite;
