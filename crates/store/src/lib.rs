@@ -6,6 +6,22 @@
 //! *Invariant:* every state change of a header is one log record.
 //! *Invariant:* no code here assumes that the log is a local file or that positions are dense.
 
+mod checkpoint;
+mod error;
+mod live;
 mod model;
+mod names;
+mod options;
+mod record;
+mod recover;
+mod shared;
+mod store;
+mod tail;
 
+#[cfg(test)]
+mod tests;
+
+pub use error::StoreError;
 pub use model::*;
+pub use options::{Recovered, Report, StoreOptions};
+pub use store::Store;

@@ -104,7 +104,10 @@ impl State {
     /// Whether the engine still owes something for a header in this state: such headers survive
     /// retention and purge, and come back at recovery.
     pub fn is_unfinished(self) -> bool {
-        matches!(self, Self::Created | Self::Queued | Self::Delivered | Self::Suspended | Self::Deferred)
+        matches!(
+            self,
+            Self::Created | Self::Queued | Self::Delivered | Self::Suspended | Self::Deferred
+        )
     }
 }
 
@@ -124,7 +127,15 @@ pub enum Priority {
 impl Priority {
     /// From its number; anything beyond the five is `None`.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Critical, Self::High, Self::Normal, Self::Low, Self::Bulk].into_iter().nth(number.into())
+        [
+            Self::Critical,
+            Self::High,
+            Self::Normal,
+            Self::Low,
+            Self::Bulk,
+        ]
+        .into_iter()
+        .nth(number.into())
     }
 }
 
@@ -137,6 +148,13 @@ pub enum Content {
     Plain = 0,
     /// HL7 v2 in its pipe-and-hat form.
     Hl7v2 = 1,
+}
+
+impl Content {
+    /// From its number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Plain, Self::Hl7v2].into_iter().nth(number.into())
+    }
 }
 
 /// An unfinished header, small enough to be queued by the million (about 64 bytes).
