@@ -1,0 +1,133 @@
+//! Settings that every host of a kind has, and names that are known but not supported yet.
+//!
+//! The reader adds the table of an item's kind to what its class declares; where a class declares
+//! one of these names itself (another default), its own declaration counts.
+
+use crate::{
+    class::{Build, Class},
+    setting::{SettingDef, SettingType, Target},
+};
+
+const EXECUTION_MODE: SettingDef = SettingDef::host(
+    "ExecutionMode",
+    SettingType::Choice(&[&["async"]]),
+    "async",
+    "How the item's jobs run: `async` are tasks of the shared runtime. The only mode of this \
+     version.",
+);
+
+const QUEUE_TYPE: SettingDef = SettingDef::host(
+    "QueueType",
+    SettingType::Choice(&[&["fifo"]]),
+    "fifo",
+    "The order in which the item's queue is worked off: `fifo`, first in, first out. The only \
+     type of this version.",
+);
+
+const MAX_ATTEMPTS: SettingDef = SettingDef::host(
+    "MaxAttempts",
+    SettingType::Int { min: 1, max: 1000 },
+    "3",
+    "How often a message may bring the host down (a panic) before it is suspended as poison and \
+     the next one is taken. A peer that refuses or is down does not count: see FailureTimeout.",
+);
+
+/// Every service.
+pub const SERVICE: &[SettingDef] = &[EXECUTION_MODE, QUEUE_TYPE];
+
+/// Every process.
+pub const PROCESS: &[SettingDef] = &[MAX_ATTEMPTS, EXECUTION_MODE, QUEUE_TYPE];
+
+/// Every operation.
+pub const OPERATION: &[SettingDef] = &[
+    SettingDef::host(
+        "RetryInterval",
+        SettingType::Seconds {
+            min: 0.01,
+            max: 86_400.0,
+            unlimited: None,
+        },
+        "5",
+        "The pause before a message that could not be delivered is tried again, in seconds. It \
+         keeps its place at the head of the queue, so order holds with a pool size of 1.",
+    ),
+    SettingDef::host(
+        "FailureTimeout",
+        SettingType::Seconds {
+            min: 0.0,
+            max: 31_536_000.0,
+            unlimited: Some("never give up"),
+        },
+        "-1",
+        "How long one message is tried in all, in seconds, before it is given up as \
+         ReplyCodeActions or the class says. -1 never gives up.",
+    ),
+    MAX_ATTEMPTS,
+    EXECUTION_MODE,
+    QUEUE_TYPE,
+];
+
+/// The table of a kind of host.
+pub fn of_kind(build: &Build) -> &'static [SettingDef] {
+    match build {
+        Build::Service(_) => SERVICE,
+        Build::Process(_) => PROCESS,
+        Build::Operation(_) => OPERATION,
+    }
+}
+
+/// All settings of a class: its own in their order, then those of its kind that it does not
+/// declare itself.
+pub fn settings_of(class: &'static Class) -> Vec<&'static SettingDef> {
+    let own: Vec<&SettingDef> = class.settings().collect();
+    let declared = |name: &str| own.iter().any(|def| def.name == name);
+    let common: Vec<&SettingDef> = of_kind(&class.build)
+        .iter()
+        .filter(|def| !declared(def.name))
+        .collect();
+    own.into_iter().chain(common).collect()
+}
+
+/// The setting of this exact name or alias among `defs`, for this target if one is given.
+pub(crate) fn find(
+    defs: &[&'static SettingDef],
+    name: &str,
+    target: Option<Target>,
+) -> Option<&'static SettingDef> {
+    defs.iter()
+        .copied()
+        .filter(|def| target.is_none_or(|target| target == def.target))
+        .find(|def| def.name == name || def.aliases.contains(&name))
+}
+
+/// Settings of hosts that IRIS or the HIE design know and this version does not act on. Naming
+/// one is an error of its own: a setting that is read and ignored would be worse than none.
+pub(crate) const LATER_SETTINGS: &[&str] = &[
+    "AlertGracePeriod",
+    "AlertGroups",
+    "AlertOnError",
+    "AlertRetryGracePeriod",
+    "ArchiveIO",
+    "BatchHandling",
+    "BusinessPartner",
+    "DocTypeResolution",
+    "InactivityTimeout",
+    "LogTraceEvents",
+    "MaxRestarts",
+    "MessageSchemaCategory",
+    "MessageTimeout",
+    "MessagingPattern",
+    "OverflowStrategy",
+    "QueueCountAlert",
+    "QueueSize",
+    "QueueWaitAlert",
+    "RestartDelay",
+    "RestartPolicy",
+    "SaveReplies",
+    "Schedule",
+    "SearchTableClass",
+    "SendSuperSession",
+    "ThrottleDelay",
+    "Validation",
+    "WorkerCount",
+];

@@ -1,0 +1,132 @@
+//! What the parts of a production say of each other: targets, rule sets, and the checks that
+//! classes do themselves. Asked when everything is read.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{
+    ProductionConfig,
+    error::{Problem, did_you_mean},
+    items::Draft,
+    reader::{Named, Reader},
+    rules::Rules,
+    yaml::{Place, shown},
+};
+use crate::{
+    class::Build,
+    config::common,
+    setting::{SettingType, Value},
+};
+
+impl Reader<'_> {
+    /// Targets of items and of rules, and names of rule sets.
+    pub(crate) fn links(&mut self, drafts: &[Draft], rules: &[Rules]) {
+        for draft in drafts {
+            for (setting, names) in &draft.names {
+                self.targets(drafts, names, Some(draft), setting);
+            }
+            self.rule_set_names(draft, rules);
+        }
+        for set in rules {
+            // A rule set may name one target in many rules; only entries of one list are twins,
+            // and those the rules crate joins.
+            self.targets(drafts, &set.targets, None, "send");
+        }
+    }
+
+    fn targets(&mut self, drafts: &[Draft], names: &[Named], from: Option<&Draft>, setting: &str) {
+        let item = from.map(|draft| draft.config.name.as_str());
+        let mut seen = HashSet::new();
+        for named in names {
+            let twin = from.is_some() && !seen.insert(named.name.as_str());
+            let wrong = if twin {
+                Some((format!("`{}` is named twice", shown(&named.name)), None))
+            } else if self.classless.contains(&named.name) {
+                None
+            } else {
+                wrong_target(drafts, &named.name, item)
+            };
+            if let Some((message, help)) = wrong {
+                let problem = Problem::new(named.at, message).item(item).setting(setting);
+                self.errors.add(problem.maybe_help(help));
+            }
+        }
+    }
+
+    fn rule_set_names(&mut self, draft: &Draft, rules: &[Rules]) {
+        for def in common::settings_of(draft.config.class) {
+            let (SettingType::RuleSet, Some(Value::Text(name))) =
+                (def.kind, draft.config.settings.get(def.name))
+            else {
+                continue;
+            };
+            if name.is_empty() || rules.iter().any(|set| set.name == *name) {
+                continue;
+            }
+            let at = draft.places.get(def.name).copied().unwrap_or(draft.at);
+            let known = rules.iter().map(|set| set.name.as_str());
+            let message = format!("there is no rule set `{}`", shown(name));
+            let help = did_you_mean(name, known)
+                .unwrap_or_else(|| "rule sets stand under `rules:` in this file".into());
+            let problem = Problem::new(at, message).item(Some(&draft.config.name));
+            self.errors.add(problem.setting(def.name).help(help));
+        }
+    }
+
+    /// Asks each class about relations between settings of its items. Items that have errors are
+    /// left out: a check may rely on what it sees.
+    pub(crate) fn class_checks(&mut self, production: &ProductionConfig, places: &[Checked]) {
+        for (item, places) in production.items.iter().zip(places).filter(|(_, p)| p.sound) {
+            for finding in (item.class.check)(item, production) {
+                let at = finding
+                    .setting
+                    .and_then(|name| places.settings.get(name).copied());
+                let problem = Problem::new(at.unwrap_or(places.at), finding.message);
+                let problem = problem.item(Some(&item.name)).maybe_help(finding.help);
+                self.errors.add(match finding.setting {
+                    Some(name) => problem.setting(name),
+                    None => problem,
+                });
+            }
+        }
+    }
+}
+
+/// What the class's own check needs to know of an item besides its configuration.
+pub(crate) struct Checked {
+    pub(crate) sound: bool,
+    pub(crate) at: Place,
+    pub(crate) settings: BTreeMap<&'static str, Place>,
+}
+
+/// What is wrong with a target, and the help.
+fn wrong_target(
+    drafts: &[Draft],
+    name: &str,
+    from: Option<&str>,
+) -> Option<(String, Option<String>)> {
+    let takes = |draft: &&Draft| !matches!(draft.config.class.build, Build::Service(_));
+    let Some(target) = drafts.iter().find(|draft| draft.config.name == name) else {
+        let known = drafts
+            .iter()
+            .filter(takes)
+            .map(|draft| draft.config.name.as_str());
+        return Some((
+            format!("there is no item `{}`", shown(name)),
+            did_you_mean(name, known),
+        ));
+    };
+    if !takes(&target) {
+        let message = format!(
+            "`{}` is a service: it lets messages in and takes none",
+            shown(name)
+        );
+        return Some((message, Some("name a process or an operation".into())));
+    }
+    let itself = from == Some(name);
+    itself.then(|| {
+        (
+            "the item sends to itself: messages would go round for ever".into(),
+            None,
+        )
+    })
+}

@@ -1,0 +1,136 @@
+//! Configuration: one YAML file in, a checked production out, or every error at once.
+//!
+//! Owns the reading of the file, environment substitution, and the positions of errors. What a
+//! setting may be is declared by its class ([`crate::setting`]), never here.
+
+pub mod common;
+mod error;
+mod items;
+mod keys;
+mod links;
+mod load;
+mod production;
+mod reader;
+mod rules;
+mod substitute;
+mod value;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use hie_rules::RuleSet;
+
+pub use error::render;
+pub use keys::{ITEM, PRODUCTION};
+pub use load::{FILE_MAX_BYTES, load, parse};
+
+use crate::{class::Class, setting::Settings};
+
+/// What `-1` means for the retention of one item: longer than any archive, and small enough that
+/// adding it to a time cannot overflow.
+pub const FOREVER: Duration = Duration::from_secs(1000 * 366 * 86_400);
+
+/// A production, read and checked: everything in it may be relied on.
+#[derive(Debug)]
+pub struct ProductionConfig {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Its items, in the order of the file; names are unique.
+    pub items: Vec<ItemConfig>,
+    /// Its rule sets by name, compiled.
+    pub rules: BTreeMap<String, Arc<RuleSet>>,
+    /// What belongs to the engine as a whole.
+    pub engine: EngineConfig,
+}
+
+impl ProductionConfig {
+    /// The item of this name.
+    pub fn item(&self, name: &str) -> Option<&ItemConfig> {
+        self.items.iter().find(|item| item.name == name)
+    }
+}
+
+/// The settings under `production:` that belong to the engine as a whole.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Where the journal, the index and the control socket lie (`DataPath`).
+    pub data_path: PathBuf,
+    /// Where `/metrics` and `/health` listen (`MetricsAddress`, loopback unless said otherwise);
+    /// none: nowhere.
+    pub metrics_address: Option<std::net::SocketAddr>,
+    /// How long a graceful stop may take before what is in hand is parked (`ShutdownTimeout`).
+    pub shutdown_timeout: Duration,
+    /// Size of a journal segment in bytes (`JournalSegmentSize`).
+    pub journal_segment_bytes: u64,
+    /// Bytes on the disk that are kept for finishing what is held (`JournalReserve`).
+    pub journal_reserve_bytes: u64,
+    /// How long finished messages are kept at least (`RetentionAge`); none: for ever.
+    pub retention_age: Option<Duration>,
+    /// How many bytes finished messages may take (`RetentionSize`); none: no limit.
+    pub retention_bytes: Option<u64>,
+    /// Bytes of bodies that queues keep in memory (`BodyCacheSize`).
+    pub body_cache_bytes: usize,
+}
+
+/// One item, read and checked.
+#[derive(Clone, Debug)]
+pub struct ItemConfig {
+    /// Its name, unique in the production.
+    pub name: String,
+    /// Its class.
+    pub class: &'static Class,
+    /// Whether its jobs run. A disabled item keeps its queue, and the queue still accepts.
+    pub enabled: bool,
+    /// How many jobs work off its queue.
+    pub pool_size: u16,
+    /// A word to group items by.
+    pub category: String,
+    /// A remark for people.
+    pub comment: String,
+    /// Its settings with defaults filled in.
+    pub settings: Settings,
+    /// How long its finished messages are kept, where it differs from the engine's;
+    /// [`FOREVER`] for `-1`.
+    pub retention_age: Option<Duration>,
+    /// How many bytes its finished messages may take, where it differs from the engine's.
+    pub retention_bytes: Option<u64>,
+    /// The line of the file where it begins, from 1.
+    pub line: usize,
+}
+
+/// What a class's own check found in an item: a wrong relation between settings.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The setting to point at; none points at the item.
+    pub setting: Option<&'static str>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// One error of a configuration file, with its place.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ConfigError {
+    /// The file as the user named it.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The item it is in, if any.
+    pub item: Option<String>,
+    /// The setting it is in, if any.
+    pub setting: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What is allowed, or the nearest known name.
+    pub help: Option<String>,
+}

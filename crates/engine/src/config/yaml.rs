@@ -1,0 +1,520 @@
+//! YAML as the configuration sees it: scalars are raw text, every node knows its place.
+//!
+//! Built on the event stream of the parser and not on its tree, because the tree would read `2.30`
+//! as a number and forget the zero, and because the limits (depth, number of nodes) must hold
+//! before anything is built. Owns duplicate keys, anchors and aliases, and places within a scalar.
+//! Knows nothing of settings.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
+
+use super::error::Problem;
+
+/// Nesting beyond this is refused; the configuration itself needs six.
+const DEPTH_MAX: usize = 32;
+/// Nodes beyond this are refused, those that aliases repeat included.
+const NODES_MAX: usize = 500_000;
+
+/// A place in the file, both from 1, the column in characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl Place {
+    /// The first character of the file.
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
+}
+
+impl From<&Marker> for Place {
+    fn from(mark: &Marker) -> Self {
+        Self {
+            line: mark.line().max(1),
+            column: mark.col().saturating_add(1),
+        }
+    }
+}
+
+/// How a scalar was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Style {
+    Plain,
+    SingleQuoted,
+    DoubleQuoted,
+    Literal,
+    Folded,
+}
+
+/// A node with its place.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    pub(crate) at: Place,
+}
+
+/// What a node is.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Kind {
+    Scalar(String, Style),
+    Sequence(Vec<Node>),
+    Mapping(Vec<(Key, Node)>),
+}
+
+/// A key of a mapping.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) at: Place,
+}
+
+impl Node {
+    /// Whether nothing was written: `items:` with an empty value.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(&self.kind, Kind::Scalar(text, Style::Plain) if text.is_empty())
+    }
+
+    /// What it is, for an error that expected something else.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        match &self.kind {
+            _ if self.is_nothing() => "nothing",
+            Kind::Scalar(..) => "a single value",
+            Kind::Sequence(_) => "a list",
+            Kind::Mapping(_) => "a group of `key: value` lines",
+        }
+    }
+
+    /// How many nodes it holds, itself included.
+    fn size(&self) -> usize {
+        1 + match &self.kind {
+            Kind::Scalar(..) => 0,
+            Kind::Sequence(items) => items.iter().map(Node::size).sum(),
+            Kind::Mapping(entries) => entries.iter().map(|(_, node)| node.size()).sum(),
+        }
+    }
+
+    /// How many levels it has.
+    fn depth(&self) -> usize {
+        1 + match &self.kind {
+            Kind::Scalar(..) => 0,
+            Kind::Sequence(items) => items.iter().map(Node::depth).max().unwrap_or(0),
+            Kind::Mapping(entries) => entries.iter().map(|(_, n)| n.depth()).max().unwrap_or(0),
+        }
+    }
+}
+
+/// Reads one document. Gives what could be read and what is wrong with it; after a fault of the
+/// syntax there is no node, because what follows cannot be understood.
+pub(crate) fn parse(text: &str) -> (Option<Node>, Vec<Problem>) {
+    if let Some(problem) = forbidden_character(text) {
+        return (None, vec![problem]);
+    }
+    let mut builder = Builder::default();
+    let outcome = builder.run(Parser::new_from_str(text));
+    let mut problems = builder.problems;
+    match outcome {
+        Ok(()) => (builder.root, problems),
+        Err(problem) => {
+            problems.push(*problem);
+            (None, problems)
+        }
+    }
+}
+
+/// The parser takes NUL for the end of the file and would silently drop what follows; YAML 1.2
+/// (5.1) forbids the other control characters too.
+fn forbidden_character(text: &str) -> Option<Problem> {
+    let bad = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
+    let offset = text.find(bad)?;
+    let code = text
+        .get(offset..)
+        .and_then(|rest| rest.chars().next())
+        .map_or(0, u32::from);
+    let before = text.get(..offset).unwrap_or("");
+    let lines = Lines::new(before);
+    let line = lines.count();
+    let column = lines.line(line).chars().count() + 1;
+    Some(
+        Problem::new(
+            Place { line, column },
+            format!("control character U+{code:04X} in the file"),
+        )
+        .help("remove it; inside double quotes it can be written as `\\x..`"),
+    )
+}
+
+/// A collection that is still open.
+struct Frame {
+    at: Place,
+    anchor: usize,
+    content: Open,
+}
+
+enum Open {
+    Sequence(Vec<Node>),
+    Mapping {
+        entries: Vec<(Key, Node)>,
+        seen: HashMap<String, Place>,
+        key: Option<Key>,
+    },
+}
+
+#[derive(Default)]
+struct Builder {
+    root: Option<Node>,
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    documents: usize,
+    problems: Vec<Problem>,
+}
+
+type Step = Result<(), Box<Problem>>;
+
+fn fatal(at: Place, message: impl Into<String>, help: &str) -> Step {
+    Err(Box::new(Problem::new(at, message).help(help)))
+}
+
+impl Builder {
+    fn run(&mut self, mut parser: Parser<'_, StrInput<'_>>) -> Step {
+        while let Some(event) = parser.next_event() {
+            let (event, span) = event.map_err(|error| Box::new(syntax(&error)))?;
+            self.event(event, span)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event<'_>, span: Span) -> Step {
+        let at = Place::from(&span.start);
+        match event {
+            Event::DocumentStart(_) => self.document(at),
+            Event::Scalar(text, style, anchor, tag) => {
+                self.tag(tag.as_deref(), at);
+                self.scalar(text.into_owned(), style_of(style), anchor, at)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.tag(tag.as_deref(), at);
+                self.open(Open::Sequence(Vec::new()), anchor, at)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.tag(tag.as_deref(), at);
+                let (entries, seen) = (Vec::new(), HashMap::new());
+                self.open(
+                    Open::Mapping {
+                        entries,
+                        seen,
+                        key: None,
+                    },
+                    anchor,
+                    at,
+                )
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(anchor) => self.alias(anchor, at),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+        }
+    }
+
+    fn document(&mut self, at: Place) -> Step {
+        self.documents += 1;
+        if self.documents > 1 {
+            return fatal(
+                at,
+                "a second document begins here",
+                "one file holds one production",
+            );
+        }
+        Ok(())
+    }
+
+    /// `!!str` and its like say nothing here: the setting's declaration types the value. A tag of
+    /// another kind would be dropped in silence, so it is refused.
+    fn tag(&mut self, tag: Option<&Tag>, at: Place) {
+        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
+            let message = format!("tag `{tag}` is not known");
+            self.problems
+                .push(Problem::new(at, message).help("write the value without a tag"));
+        }
+    }
+
+    fn count(&mut self, nodes: usize, at: Place) -> Step {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > NODES_MAX {
+            let message = format!("the file holds more than {NODES_MAX} values");
+            return fatal(at, message, "split the production, or use fewer aliases");
+        }
+        Ok(())
+    }
+
+    fn scalar(&mut self, text: String, style: Style, anchor: usize, at: Place) -> Step {
+        self.count(1, at)?;
+        if let Some(Frame {
+            content:
+                Open::Mapping {
+                    key: key @ None,
+                    seen,
+                    ..
+                },
+            ..
+        }) = self.stack.last_mut()
+        {
+            if text == "<<" && style == Style::Plain {
+                return fatal(
+                    at,
+                    "merge keys (`<<`) are not supported",
+                    "write the lines out",
+                );
+            }
+            if let Some(first) = seen.get(&text) {
+                let message = format!("`{}` is given twice", shown(&text));
+                let help = format!(
+                    "the first is at line {}, column {}",
+                    first.line, first.column
+                );
+                self.problems.push(Problem::new(at, message).help(help));
+            }
+            *key = Some(Key { text, at });
+            return Ok(());
+        }
+        // An empty value has no text to point at: its key stands for it.
+        let nothing = text.is_empty() && style == Style::Plain;
+        let at = match self.stack.last() {
+            Some(Frame {
+                content: Open::Mapping { key: Some(key), .. },
+                ..
+            }) if nothing => key.at,
+            _ => at,
+        };
+        self.place(
+            Node {
+                kind: Kind::Scalar(text, style),
+                at,
+            },
+            anchor,
+        )
+    }
+
+    fn open(&mut self, content: Open, anchor: usize, at: Place) -> Step {
+        self.count(1, at)?;
+        self.refuse_as_key(at)?;
+        if self.stack.len() >= DEPTH_MAX {
+            let message = format!("nested deeper than {DEPTH_MAX} levels");
+            return fatal(at, message, "a production needs six at most");
+        }
+        self.stack.push(Frame {
+            at,
+            anchor,
+            content,
+        });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Step {
+        let Some(frame) = self.stack.pop() else {
+            return Ok(());
+        };
+        let kind = match frame.content {
+            Open::Sequence(items) => Kind::Sequence(items),
+            Open::Mapping { entries, .. } => Kind::Mapping(entries),
+        };
+        self.place(Node { kind, at: frame.at }, frame.anchor)
+    }
+
+    fn alias(&mut self, anchor: usize, at: Place) -> Step {
+        self.refuse_as_key(at)?;
+        let Some(node) = self.anchors.get(&anchor).cloned() else {
+            return fatal(
+                at,
+                "the alias stands inside its own anchor",
+                "write the value out",
+            );
+        };
+        if self.stack.len() + node.depth() > DEPTH_MAX {
+            let message = format!("nested deeper than {DEPTH_MAX} levels");
+            return fatal(at, message, "a production needs six at most");
+        }
+        self.count(node.size(), at)?;
+        self.place(node, 0)
+    }
+
+    fn refuse_as_key(&self, at: Place) -> Step {
+        match self.stack.last() {
+            Some(Frame {
+                content: Open::Mapping { key: None, .. },
+                ..
+            }) => fatal(at, "a key must be plain text", "write `key: value`"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a finished node where it belongs.
+    fn place(&mut self, node: Node, anchor: usize) -> Step {
+        if anchor > 0 {
+            self.count(node.size(), node.at)?;
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.stack.last_mut().map(|frame| &mut frame.content) {
+            None => self.root = Some(node),
+            Some(Open::Sequence(items)) => items.push(node),
+            Some(Open::Mapping { entries, seen, key }) => {
+                if let Some(key) = key.take()
+                    && !seen.contains_key(&key.text)
+                {
+                    seen.insert(key.text.clone(), key.at);
+                    entries.push((key, node));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn syntax(error: &saphyr_parser::ScanError) -> Problem {
+    let message = format!("not valid YAML: {}", error.info());
+    Problem::new(Place::from(error.marker()), message)
+        .help("look at indentation, colons and quotes here and in the line above")
+}
+
+fn style_of(style: ScalarStyle) -> Style {
+    match style {
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::SingleQuoted => Style::SingleQuoted,
+        ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+        ScalarStyle::Literal => Style::Literal,
+        ScalarStyle::Folded => Style::Folded,
+    }
+}
+
+/// A text of the file as an error quotes it: short, on one line.
+pub(crate) fn shown(text: &str) -> String {
+    const SHOWN_MAX: usize = 60;
+    let line: String = text
+        .chars()
+        .take(SHOWN_MAX)
+        .flat_map(char::escape_debug_in_line)
+        .collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        format!("{line}…")
+    } else {
+        line
+    }
+}
+
+/// Escapes what would break a line and nothing else.
+trait EscapeInLine {
+    fn escape_debug_in_line(self) -> Vec<char>;
+}
+
+impl EscapeInLine for char {
+    fn escape_debug_in_line(self) -> Vec<char> {
+        if self.is_control() {
+            self.escape_default().collect()
+        } else {
+            vec![self]
+        }
+    }
+}
+
+/// The lines of a file; CR, LF and CRLF end one.
+pub(crate) struct Lines<'a> {
+    lines: Vec<&'a str>,
+}
+
+impl<'a> Lines<'a> {
+    /// Cuts a text into its lines.
+    pub(crate) fn new(text: &'a str) -> Self {
+        let mut lines = Vec::new();
+        let mut rest = text;
+        while let Some(end) = rest.find(['\r', '\n']) {
+            let (line, tail) = rest.split_at(end);
+            lines.push(line);
+            rest = tail
+                .strip_prefix("\r\n")
+                .unwrap_or_else(|| tail.get(1..).unwrap_or(""));
+        }
+        lines.push(rest);
+        Self { lines }
+    }
+
+    /// How many there are; at least one.
+    pub(crate) fn count(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The line of that number, from 1; empty beyond the end.
+    pub(crate) fn line(&self, number: usize) -> &'a str {
+        number
+            .checked_sub(1)
+            .and_then(|index| self.lines.get(index))
+            .copied()
+            .unwrap_or("")
+    }
+
+    /// Where the byte at `offset` of a scalar's text stands in the file, as well as that can be
+    /// known: escapes in double quotes count as one character, folded lines as one blank.
+    pub(crate) fn place_in(&self, at: Place, text: &str, style: Style, offset: usize) -> Place {
+        let mut left = text.get(..offset).unwrap_or(text).chars().count();
+        let block = matches!(style, Style::Literal | Style::Folded);
+        let first = if block {
+            at.line + usize::from(!self.is_content(at))
+        } else {
+            at.line
+        };
+        let quote = usize::from(matches!(style, Style::SingleQuoted | Style::DoubleQuoted));
+        let indent = indent_of(self.line(first));
+        for number in first..=self.count() {
+            let line = self.line(number);
+            let start = match (block, number == first) {
+                (true, _) => indent.min(indent_of(line)),
+                (false, true) => at.column - 1 + quote,
+                (false, false) => indent_of(line),
+            };
+            match walk(line.chars().skip(start), style, left) {
+                Ok(column) => {
+                    return Place {
+                        line: number,
+                        column: start + column + 1,
+                    };
+                }
+                Err(walked) => left = left.saturating_sub(walked + 1),
+            }
+        }
+        at
+    }
+
+    /// Whether a block scalar's mark stands on its content and not on its `|`.
+    fn is_content(&self, at: Place) -> bool {
+        !matches!(
+            self.line(at.line).chars().nth(at.column - 1),
+            Some('|' | '>')
+        )
+    }
+}
+
+fn indent_of(line: &str) -> usize {
+    line.chars().take_while(|c| *c == ' ').count()
+}
+
+/// Columns that `wanted` characters of text take in one line, or how many the line held.
+fn walk(line: impl Iterator<Item = char>, style: Style, wanted: usize) -> Result<usize, usize> {
+    let mut line = line.peekable();
+    let (mut walked, mut columns) = (0, 0);
+    while let Some(c) = line.next_if(|_| walked < wanted) {
+        let pair = match style {
+            Style::SingleQuoted => c == '\'',
+            Style::DoubleQuoted => c == '\\',
+            _ => false,
+        };
+        if pair && line.next().is_some() {
+            columns += 1;
+        }
+        columns += 1;
+        walked += 1;
+    }
+    if walked == wanted {
+        Ok(columns)
+    } else {
+        Err(walked)
+    }
+}
