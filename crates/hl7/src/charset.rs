@@ -97,8 +97,11 @@ impl Charset {
     pub fn from_name(name: &[u8]) -> Result<Self, CharsetError> {
         let name = name.trim_ascii();
         let error = CharsetError { len: name.len() };
-        let upper = name.to_ascii_uppercase();
-        let named = match upper.as_slice() {
+        let mut upper = [0u8; 32]; // longer than any name; on the stack, for the ACK path asks
+        let upper = upper.get_mut(..name.len()).ok_or(error)?;
+        upper.copy_from_slice(name);
+        upper.make_ascii_uppercase();
+        let named = match &*upper {
             b"" | b"ASCII" | b"US-ASCII" | b"ISO IR6" | b"ISO IR 6" => return Ok(Self::Unstated),
             b"UNICODE" | b"UNICODE UTF-8" | b"UTF-8" | b"UTF8" => enc::UTF_8,
             b"ISO IR14" | b"ISO IR87" | b"ISO IR159" | b"ISOIR87" => enc::ISO_2022_JP,

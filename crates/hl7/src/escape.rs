@@ -85,7 +85,8 @@ fn put_name(out: &mut impl BufMut, byte: u8, d: &Delimiters) {
         _ if some == d.escape => out.put_u8(b'E'),
         _ if some == d.subcomponent => out.put_u8(b'T'),
         _ if some == d.truncation => out.put_u8(b'P'),
-        b'\n' => out.put_slice(b".br"),
+        // (A message with `.` for a delimiter would take the command apart.)
+        b'\n' if !needs_escape(b'.', d) => out.put_slice(b".br"),
         _ => {
             out.put_u8(b'X');
             out.put_u8(HEX[usize::from(byte >> 4)]);
@@ -151,7 +152,8 @@ fn decode(out: &mut Vec<u8>, name: &[u8], d: &Delimiters) -> bool {
 
 /// Pairs of hexadecimal digits, at least one pair.
 fn decode_hex(out: &mut Vec<u8>, hex: &[u8]) -> bool {
-    let valid = !hex.is_empty() && hex.len() % 2 == 0 && hex.iter().all(u8::is_ascii_hexdigit);
+    let valid =
+        !hex.is_empty() && hex.len().is_multiple_of(2) && hex.iter().all(u8::is_ascii_hexdigit);
     if valid {
         let digit = |&b: &u8| char::from(b).to_digit(16).unwrap_or(0) as u8;
         out.extend(
@@ -203,4 +205,64 @@ fn count(digits: &[u8]) -> Option<usize> {
     let digits = digits.strip_prefix(b"+").unwrap_or(digits);
     let short = matches!(digits.len(), 1 | 2) && digits.iter().all(u8::is_ascii_digit);
     short.then(|| digits.iter().fold(0, |n, d| n * 10 + usize::from(d - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_mean_what_the_standard_says() {
+        let d = Delimiters {
+            truncation: Some(b'#'),
+            ..Delimiters::default()
+        };
+        let table: &[(&str, &str)] = &[
+            ("plain", "plain"),
+            (r"\F\\S\\T\\R\\E\\P\", r"|^&~\#"),
+            (r"a\.br\b", "a\nb"),
+            (r"\.sp\\.sp2\\.sp+1\", "\n\n\n\n"),
+            (r"a\.sk3\b\.ce\", "a   b\n"),
+            (r"\H\loud\N\", "loud"),
+            (r"\.in+4\\.ti-2\\.fi\\.nf\x", "x"),
+            (r"\X41\\X4243\\X0d\", "ABC\r"),
+            // Unknown or broken: kept.
+            (r"\X4\ \XZZ\ \X\", r"\X4\ \XZZ\ \X\"),
+            (r"\C2842\ \M242A\ \Zabc\", r"\C2842\ \M242A\ \Zabc\"),
+            (r"\.zz\ \.sp999\ \.sp-1\", r"\.zz\ \.sp999\ \.sp-1\"),
+            (r"C:\temp\file", r"C:\temp\file"),
+            (r"50\ml \F\ x", r"50\ml | x"),
+            (r"\", r"\"),
+            (r"\\", r"\\"),
+            (r"\f\", r"\f\"),
+        ];
+        for (raw, text) in table {
+            let got = unescape(raw.as_bytes(), &d);
+            assert_eq!(String::from_utf8_lossy(&got), *text, "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_the_message_cannot_say_stays() {
+        let d = Delimiters {
+            subcomponent: None,
+            ..Delimiters::default()
+        };
+        assert_eq!(&*unescape(br"\T\\P\", &d), br"\T\\P\");
+        let none = Delimiters { escape: None, ..d };
+        assert_eq!(&*unescape(br"\F\", &none), br"\F\");
+        assert_eq!(escape(b"a|b", &none), Err(EscapeError { offset: 1 }));
+        assert_eq!(escape(br"a\b", &none).as_deref(), Ok(&br"a\b"[..]));
+    }
+
+    #[test]
+    fn text_becomes_sequences() {
+        let d = Delimiters::default();
+        let escaped = escape(b"|^~\\&\r\n\t\x1C#\xFF", &d).unwrap();
+        assert_eq!(
+            &*escaped,
+            b"\\F\\\\S\\\\R\\\\E\\\\T\\\\X0D\\\\.br\\\t\\X1C\\#\xFF"
+        );
+        assert!(matches!(escape(b"plain", &d), Ok(Cow::Borrowed(_))));
+    }
 }

@@ -85,8 +85,10 @@ impl<'a> Message<'a> {
         let start = content_start(raw);
         let body = raw.get(start..).unwrap_or_default();
         let field = match *body {
-            [b'M', b'S', b'H', field, ..] if field != b'\r' && field != b'\n' => field,
-            [b'M', b'S', b'H', ..] => return Err(ParseError::MshTooShort { offset: start }),
+            [b'M', b'S', b'H', field, ..] if is_separator(field) => field,
+            [b'M', b'S', b'H'] | [b'M', b'S', b'H', b'\r' | b'\n', ..] => {
+                return Err(ParseError::MshTooShort { offset: start });
+            }
             [b'F' | b'B', b'H', b'S', ..] => return Err(ParseError::Batch { offset: start }),
             [] => return Err(ParseError::Empty { bytes: raw.len() }),
             _ => {
@@ -184,8 +186,8 @@ impl<'a> Message<'a> {
         self.get(path).map(|raw| self.decode(raw))
     }
 
-    /// Any raw value of this message as text, as [`Message::text`] does.
-    pub fn decode(&self, raw: &'a [u8]) -> Cow<'a, str> {
+    /// Any raw value in the escapes and character set of this message as text, as [`Message::text`] does.
+    pub fn decode<'t>(&self, raw: &'t [u8]) -> Cow<'t, str> {
         let charset = self.charset().unwrap_or_default();
         match escape::unescape(raw, &self.delimiters) {
             Cow::Borrowed(bytes) => charset.decode(bytes).text,
@@ -206,6 +208,12 @@ impl std::fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Message({} bytes)", self.raw.len())
     }
+}
+
+/// Whether a byte can be MSH-1. A letter, digit or blank there means a longer
+/// word than MSH; bytes above ASCII are half a character.
+fn is_separator(byte: u8) -> bool {
+    byte < 0x7F && !byte.is_ascii_alphanumeric() && !matches!(byte, b' ' | b'\r' | b'\n')
 }
 
 /// Where content begins behind a byte order mark, blanks and line ends.

@@ -116,15 +116,13 @@ impl<'a> Segment<'a> {
     /// line. Not checked: any bytes may stand there.
     #[inline]
     pub fn name(&self) -> &'a [u8] {
+        let separator = self.delimiters.field;
         match self.raw {
-            // The usual case without a search.
-            [_, _, _, separator, ..] if *separator == self.delimiters.field => {
-                let short = self.raw.get(..3).unwrap_or_default();
-                memchr(self.delimiters.field, short)
-                    .and_then(|at| short.get(..at))
-                    .unwrap_or(short)
+            // The usual case, without a search.
+            [a, b, c, after, ..] if *after == separator && ![a, b, c].contains(&&separator) => {
+                self.raw.get(..3).unwrap_or_default()
             }
-            _ => nth_piece(self.raw, Some(self.delimiters.field), 1).unwrap_or_default(),
+            _ => nth_piece(self.raw, Some(separator), 1).unwrap_or_default(),
         }
     }
 

@@ -22,7 +22,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// MSH-1, MSH-2 or MSH as a whole: they say how all else is read.
+    /// MSH-1, MSH-2 or MSH as a whole: they say how all else is read. BHS and
+    /// FHS begin alike.
     #[error("{path} cannot be changed: it says how the message is read")]
     Protected {
         /// The place named.
@@ -191,7 +192,12 @@ impl Edit {
     /// If `raw` is not one segment, or is an MSH.
     pub fn append_segment(&mut self, raw: &[u8]) -> Result<&mut Self, EditError> {
         self.check_segment(raw, None)?;
-        if !self.bytes.ends_with(b"\r") && !self.bytes.ends_with(b"\n") {
+        // Not by the last byte: with CR an LF there may be text.
+        if self
+            .segments()
+            .last()
+            .is_some_and(|last| last.terminator().is_empty())
+        {
             self.bytes.extend_from_slice(self.line_end.as_bytes());
         }
         self.bytes.extend_from_slice(raw);
@@ -219,9 +225,9 @@ impl Edit {
     }
 
     fn check_target(&self, path: &Path) -> Result<(), EditError> {
-        let header = path.segment() == b"MSH";
+        let header = matches!(path.segment(), b"MSH" | b"BHS" | b"FHS");
         match path.field() {
-            None if header => Err(EditError::Protected { path: *path }),
+            None if path.segment() == b"MSH" => Err(EditError::Protected { path: *path }),
             Some(place) if header && place.field <= 2 => Err(EditError::Protected { path: *path }),
             Some(FieldPath {
                 subcomponent: Some(2..),
@@ -276,3 +282,6 @@ impl Edit {
         self.bytes.splice(range, value.iter().copied());
     }
 }
+
+#[cfg(test)]
+mod tests;

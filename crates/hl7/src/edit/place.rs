@@ -63,13 +63,15 @@ impl Edit {
     }
 
     /// Where the fields of a segment stand and the number of a field among
-    /// them: MSH-2 is the first piece behind the separator MSH-1.
+    /// them: MSH-2 is the first piece behind the separator MSH-1. (A bare `BHS`
+    /// has no separator yet, so the first one that is padded is BHS-1.)
     fn fields_of(&self, path: &Path, segment: Range<usize>, field: u32) -> (Range<usize>, usize) {
         let field = field as usize;
         match path.segment() {
-            b"MSH" | b"BHS" | b"FHS" => {
-                ((segment.start + 4).min(segment.end)..segment.end, field - 1)
-            }
+            b"MSH" | b"BHS" | b"FHS" => match segment.start + 4 {
+                first if first <= segment.end => (first..segment.end, field - 1),
+                _ => (segment.end..segment.end, field),
+            },
             _ => (segment, field + 1),
         }
     }

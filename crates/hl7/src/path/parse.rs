@@ -229,9 +229,8 @@ impl Cursor<'_> {
             Some(b'[') => b']',
             Some(_) => b')',
         };
-        let index = if self.take(b"*").is_some() {
-            Index::All
-        } else if close == b')' && self.text.get(self.at) == Some(&b')') {
+        let empty = close == b')' && self.text.get(self.at) == Some(&b')');
+        let index = if empty || self.take(b"*").is_some() {
             Index::All
         } else {
             Index::Nth(self.number(PathErrorKind::Index)?)
