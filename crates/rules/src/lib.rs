@@ -8,6 +8,7 @@
 //! Invariants: what compiles evaluates without panic and in bounded time; nothing that is written is
 //! silently false; no text of a message appears in an error, a decision or a log line.
 
+mod decision;
 mod def;
 mod document;
 mod error;
@@ -21,9 +22,10 @@ mod pattern;
 mod ruleset;
 mod words;
 
+pub use decision::{Decision, Match};
 pub use def::{ActionDef, MatchMode, RuleDef, RuleSetDef};
 pub use document::{Context, Document};
 pub use error::CompileError;
 pub use expr::{EXPRESSION_MAX_BYTES, EXPRESSION_MAX_DEPTH, Expr};
 pub use path::parse_path;
-pub use ruleset::{Decision, Match, RuleError, RuleField, RuleSet};
+pub use ruleset::{RuleError, RuleField, RuleSet};
