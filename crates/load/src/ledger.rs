@@ -1,0 +1,454 @@
+//! The account of a run: what was sent and acknowledged against what was delivered. It is kept
+//! outside the engine; its verdict on an engine is `lost`, which must be 0.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::Serialize;
+
+use crate::message::split_control_id;
+
+/// A stream's table grows by no more than this at a leap: a control ID from elsewhere that looks like
+/// ours must not cost gigabytes.
+const MAX_LEAP: usize = 1 << 20;
+const EXAMPLES: usize = 10;
+
+/// What became of a message on the sending side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// Not sent yet.
+    #[default]
+    Unsent,
+    /// Sent; no answer, or one for another message.
+    Unanswered,
+    /// Answered AA or CA.
+    Acked,
+    /// Answered otherwise.
+    Refused,
+}
+
+/// One message on the sending side.
+#[derive(Clone, Copy, Debug, Default)]
+struct SentEntry {
+    hash: u64,
+    fate: Fate,
+}
+
+/// What the senders sent, by stream and sequence.
+#[derive(Debug, Default)]
+pub struct Sent {
+    streams: BTreeMap<Vec<u8>, Vec<SentEntry>>,
+}
+
+impl Sent {
+    /// Notes that `control_id` goes out with these bytes. Control IDs that are not of the form
+    /// `<stream>N<digits>` are not kept.
+    pub fn sent(&mut self, control_id: &[u8], body: &[u8]) {
+        if let Some(entry) = self.entry(control_id) {
+            *entry = SentEntry {
+                hash: hash(body),
+                fate: Fate::Unanswered,
+            };
+        }
+    }
+
+    /// Notes the answer.
+    pub fn answered(&mut self, control_id: &[u8], fate: Fate) {
+        if let Some(entry) = self.entry(control_id) {
+            entry.fate = fate;
+        }
+    }
+
+    /// Takes over what another sender kept.
+    pub fn merge(&mut self, other: Sent) {
+        self.streams.extend(other.streams);
+    }
+
+    /// Messages acknowledged.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.streams
+            .values()
+            .flatten()
+            .filter(|entry| entry.fate == Fate::Acked)
+            .count() as u64
+    }
+
+    /// The control IDs of one fate, stream by stream in order.
+    pub fn ids(&self, fate: Fate) -> impl Iterator<Item = String> {
+        self.streams.iter().flat_map(move |(stream, entries)| {
+            let of_fate = entries
+                .iter()
+                .enumerate()
+                .filter(move |(_, entry)| entry.fate == fate);
+            of_fate.map(move |(sequence, _)| {
+                format!("{}N{sequence:09}", String::from_utf8_lossy(stream))
+            })
+        })
+    }
+
+    fn entry(&mut self, control_id: &[u8]) -> Option<&mut SentEntry> {
+        let (stream, sequence) = split_control_id(control_id)?;
+        if !self.streams.contains_key(stream) {
+            self.streams.insert(stream.to_vec(), Vec::new());
+        }
+        at(self.streams.get_mut(stream)?, sequence)
+    }
+}
+
+/// One message on the receiving side.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    hash: u64,
+    count: u32,
+    changed: bool,
+}
+
+impl Seen {
+    /// Whether it is the first delivery.
+    fn enter(&mut self, hash: u64) -> bool {
+        self.count = self.count.saturating_add(1);
+        if self.count == 1 {
+            self.hash = hash;
+        }
+        self.changed |= self.hash != hash;
+        self.count == 1
+    }
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    seen: Vec<Seen>,
+    highest: Option<u64>,
+}
+
+/// What one destination received.
+#[derive(Debug, Default)]
+pub struct Received {
+    streams: BTreeMap<Vec<u8>, Stream>,
+    /// Control IDs that tell no stream.
+    others: HashMap<Vec<u8>, Seen>,
+    deliveries: u64,
+    distinct: u64,
+    inversions: u64,
+}
+
+impl Received {
+    /// Notes a delivery; says whether it was the first of its control ID.
+    pub fn enter(&mut self, control_id: &[u8], body: &[u8]) -> bool {
+        self.deliveries += 1;
+        let hash = hash(body);
+        let first = match split_control_id(control_id) {
+            Some((stream, sequence)) => self.enter_in_stream(control_id, stream, sequence, hash),
+            None => self
+                .others
+                .entry(control_id.to_vec())
+                .or_default()
+                .enter(hash),
+        };
+        self.distinct += u64::from(first);
+        first
+    }
+
+    fn enter_in_stream(
+        &mut self,
+        control_id: &[u8],
+        stream: &[u8],
+        sequence: u64,
+        hash: u64,
+    ) -> bool {
+        if !self.streams.contains_key(stream) {
+            self.streams.insert(stream.to_vec(), Stream::default());
+        }
+        let Some(stream) = self.streams.get_mut(stream) else {
+            return false;
+        };
+        let Some(seen) = at(&mut stream.seen, sequence) else {
+            return self
+                .others
+                .entry(control_id.to_vec())
+                .or_default()
+                .enter(hash);
+        };
+        let first = seen.enter(hash);
+        if first {
+            self.inversions += u64::from(stream.highest.is_some_and(|highest| highest > sequence));
+            stream.highest = stream.highest.max(Some(sequence));
+        }
+        first
+    }
+
+    /// The figures without a sending side.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let gaps = self
+            .streams
+            .values()
+            .map(|stream| stream.seen.iter().filter(|seen| seen.count == 0).count() as u64);
+        Summary {
+            received: self.deliveries,
+            distinct: self.distinct,
+            duplicates: self.deliveries - self.distinct,
+            gaps: gaps.sum(),
+            out_of_order: self.inversions,
+            streams: self.streams.len(),
+        }
+    }
+
+    /// How often `control_id` came.
+    #[must_use]
+    pub fn count_of(&self, control_id: &[u8]) -> u32 {
+        self.find(control_id).map_or(0, |seen| seen.count)
+    }
+
+    fn find(&self, control_id: &[u8]) -> Option<Seen> {
+        let in_stream = split_control_id(control_id).and_then(|(stream, sequence)| {
+            self.streams
+                .get(stream)?
+                .seen
+                .get(usize::try_from(sequence).ok()?)
+        });
+        in_stream
+            .filter(|seen| seen.count > 0)
+            .or_else(|| self.others.get(control_id))
+            .copied()
+    }
+
+    /// Compares with what was sent. Every destination that is to get everything has its own verdict.
+    #[must_use]
+    pub fn verdict(&self, sent: &Sent) -> Verdict {
+        let mut verdict = Verdict {
+            delivered: self.distinct,
+            extra_deliveries: self.deliveries - self.distinct,
+            inversions: self.inversions,
+            ..Verdict::default()
+        };
+        let mut known = 0;
+        for (stream, entries) in &sent.streams {
+            for (sequence, entry) in entries
+                .iter()
+                .enumerate()
+                .filter(|(_, entry)| entry.fate != Fate::Unsent)
+            {
+                let seen = self
+                    .streams
+                    .get(stream)
+                    .and_then(|stream| stream.seen.get(sequence));
+                let seen = seen.copied().unwrap_or_default();
+                known += u64::from(seen.count > 0);
+                verdict.enter(*entry, seen, || {
+                    format!("{}N{sequence:09}", String::from_utf8_lossy(stream))
+                });
+            }
+        }
+        verdict.unknown = self.distinct - known;
+        verdict
+    }
+}
+
+/// A receiver's figures by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Deliveries, repeats included.
+    pub received: u64,
+    /// Distinct control IDs.
+    pub distinct: u64,
+    /// Deliveries beyond the first of each control ID.
+    pub duplicates: u64,
+    /// Sequence numbers missing below the highest of each stream.
+    pub gaps: u64,
+    /// First deliveries that came after a later one of their stream.
+    pub out_of_order: u64,
+    /// Streams seen.
+    pub streams: usize,
+}
+
+/// Both sides compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Distinct messages sent.
+    pub sent: u64,
+    /// Of these acknowledged.
+    pub acked: u64,
+    /// Distinct messages that arrived.
+    pub delivered: u64,
+    /// Acknowledged and never delivered: the figure that must be 0.
+    pub lost: u64,
+    /// The first control IDs of those.
+    pub lost_examples: Vec<String>,
+    /// Messages delivered more than once; at-least-once delivery allows it after a crash.
+    pub duplicated: u64,
+    /// Deliveries beyond the first.
+    pub extra_deliveries: u64,
+    /// Delivered though the sender never saw a positive answer; at-least-once delivery allows it.
+    pub unasked: u64,
+    /// Delivered and never sent.
+    pub unknown: u64,
+    /// Delivered with other bytes than were sent, at least once.
+    pub changed: u64,
+    /// The first control IDs of those.
+    pub changed_examples: Vec<String>,
+    /// First deliveries that came after a later one of their stream.
+    pub inversions: u64,
+}
+
+impl Verdict {
+    /// Nothing lost, changed, invented or out of order. Duplicates are judged apart.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        (self.lost, self.changed, self.unknown, self.inversions) == (0, 0, 0, 0)
+    }
+
+    fn enter(&mut self, entry: SentEntry, seen: Seen, id: impl Fn() -> String) {
+        let acked = entry.fate == Fate::Acked;
+        self.sent += 1;
+        self.acked += u64::from(acked);
+        self.duplicated += u64::from(seen.count > 1);
+        self.unasked += u64::from(seen.count > 0 && !acked);
+        if seen.count == 0 && acked {
+            self.lost += 1;
+            example(&mut self.lost_examples, id);
+        } else if seen.count > 0 && (seen.changed || seen.hash != entry.hash) {
+            self.changed += 1;
+            example(&mut self.changed_examples, id);
+        }
+    }
+}
+
+fn example(examples: &mut Vec<String>, id: impl Fn() -> String) {
+    if examples.len() < EXAMPLES {
+        examples.push(id());
+    }
+}
+
+/// The entry of `sequence`, growing the table to it unless that leaps too far.
+fn at<T: Clone + Default>(table: &mut Vec<T>, sequence: u64) -> Option<&mut T> {
+    let index = usize::try_from(sequence).ok()?;
+    if index >= table.len() {
+        if index - table.len() > MAX_LEAP {
+            return None;
+        }
+        table.resize(index + 1, T::default());
+    }
+    table.get_mut(index)
+}
+
+fn hash(body: &[u8]) -> u64 {
+    // Fixed keys: the same bytes give the same hash on both sides. Chance is the only enemy here.
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::ControlIds;
+
+    /// `count` messages of one stream, all acknowledged.
+    fn sent(count: u64) -> Sent {
+        let (mut sent, mut ids) = (Sent::default(), ControlIds::new("T", 1));
+        for sequence in 0..count {
+            sent.sent(ids.at(sequence), &body(sequence));
+            sent.answered(ids.at(sequence), Fate::Acked);
+        }
+        sent
+    }
+
+    fn body(sequence: u64) -> Vec<u8> {
+        format!("body {sequence}").into_bytes()
+    }
+
+    fn received(order: &[u64]) -> Received {
+        let (mut received, mut ids) = (Received::default(), ControlIds::new("T", 1));
+        for &sequence in order {
+            received.enter(ids.at(sequence), &body(sequence));
+        }
+        received
+    }
+
+    #[test]
+    fn all_well_is_clean() {
+        let verdict = received(&[0, 1, 2, 3]).verdict(&sent(4));
+        assert!(verdict.is_clean());
+        assert_eq!((verdict.sent, verdict.acked, verdict.delivered), (4, 4, 4));
+    }
+
+    #[test]
+    fn finds_what_was_lost() {
+        let verdict = received(&[0, 3]).verdict(&sent(5));
+        assert_eq!(verdict.lost, 3);
+        assert_eq!(
+            verdict.lost_examples,
+            ["T0001N000000001", "T0001N000000002", "T0001N000000004"]
+        );
+        assert!(!verdict.is_clean());
+    }
+
+    #[test]
+    fn finds_duplicates_without_calling_them_disorder() {
+        let received = received(&[0, 1, 2, 1, 1]);
+        let verdict = received.verdict(&sent(3));
+        assert_eq!(
+            (
+                verdict.duplicated,
+                verdict.extra_deliveries,
+                verdict.inversions
+            ),
+            (1, 2, 0)
+        );
+        assert!(verdict.is_clean());
+        assert_eq!(received.count_of(b"T0001N000000001"), 3);
+    }
+
+    #[test]
+    fn finds_an_inversion_of_first_deliveries() {
+        assert_eq!(received(&[0, 2, 1, 3]).verdict(&sent(4)).inversions, 1);
+        assert_eq!(received(&[0, 2, 0, 1, 1, 3]).summary().out_of_order, 1);
+    }
+
+    #[test]
+    fn finds_changed_bytes_in_any_delivery() {
+        let mut received = received(&[0, 1]);
+        received.enter(b"T0001N000000001", b"body 1 ");
+        received.enter(b"T0001N000000002", b"other");
+        let verdict = received.verdict(&sent(3));
+        assert_eq!(verdict.changed, 2);
+        assert_eq!(
+            verdict.changed_examples,
+            ["T0001N000000001", "T0001N000000002"]
+        );
+    }
+
+    #[test]
+    fn tells_unasked_from_unknown() {
+        let mut sent = sent(2);
+        sent.sent(b"T0001N000000002", &body(2));
+        sent.sent(b"T0001N000000003", &body(3));
+        sent.answered(b"T0001N000000003", Fate::Refused);
+        let mut received = received(&[0, 1, 2, 3]);
+        received.enter(b"free text", b"x");
+        received.enter(b"T0009N000000000", b"x");
+        let verdict = received.verdict(&sent);
+        assert_eq!((verdict.unasked, verdict.unknown, verdict.lost), (2, 2, 0));
+        assert_eq!(
+            sent.ids(Fate::Refused).collect::<Vec<_>>(),
+            ["T0001N000000003"]
+        );
+        assert_eq!(sent.acked(), 2);
+    }
+
+    #[test]
+    fn a_leaping_sequence_costs_little_and_is_still_counted() {
+        let mut received = Received::default();
+        assert!(received.enter(b"XN999999999", b"x"));
+        assert!(!received.enter(b"XN999999999", b"x"));
+        assert_eq!(received.summary().duplicates, 1);
+        assert_eq!(received.count_of(b"XN999999999"), 2);
+    }
+
+    #[test]
+    fn counts_gaps() {
+        assert_eq!(received(&[0, 1, 5]).summary().gaps, 3);
+    }
+}

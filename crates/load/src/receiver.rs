@@ -1,0 +1,346 @@
+//! A receiving system that does as it is told (answers well, badly, late, never, or half) and keeps
+//! the account of what came. It can be taken down and brought back on its port while a run goes on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hie_mllp::{FrameReader, Framing};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::ledger::{Received, Sent, Summary, Verdict};
+use crate::wire::{msh_field, write_ack};
+
+/// What happens to a message once it is on the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An ACK with this code: AA, AE, AR, CA, CE, CR or what you like.
+    Code(String),
+    /// An ACK with this code for a control ID that nobody sent.
+    WrongId(String),
+    /// Nothing; the connection stays open.
+    Silence,
+    /// Half an ACK, then the connection closes.
+    HalfThenClose,
+    /// The connection closes at once.
+    Close,
+}
+
+/// How a receiver behaves from the next message on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behaviour {
+    /// What follows a message.
+    pub answer: Answer,
+    /// How long after it.
+    pub delay: Duration,
+}
+
+impl Default for Behaviour {
+    /// AA at once.
+    fn default() -> Self {
+        Self::code("AA")
+    }
+}
+
+impl Behaviour {
+    /// An ACK with `code` at once.
+    #[must_use]
+    pub fn code(code: &str) -> Self {
+        Self::of(Answer::Code(code.to_owned()))
+    }
+
+    /// `answer` at once.
+    #[must_use]
+    pub fn of(answer: Answer) -> Self {
+        Self {
+            answer,
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// The same, later.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+}
+
+#[derive(Default)]
+struct Account {
+    received: Received,
+    /// Control IDs of first deliveries in order of arrival, when asked for.
+    log: Option<Vec<String>>,
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
+struct Shared {
+    account: Mutex<Account>,
+    arrived: Notify,
+    behaviour: watch::Sender<Arc<Behaviour>>,
+    connections: AtomicU64,
+    framing: Framing,
+}
+
+impl Shared {
+    fn account(&self) -> MutexGuard<'_, Account> {
+        // A panic of another holder leaves figures that are still figures.
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running receiver. Dropping it closes its port and connections.
+pub struct Receiver {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    server: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver")
+            .field("addr", &self.addr)
+            .field("up", &self.is_up())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Receiver {
+    /// Listens on `addr` (port 0: any) and answers AA.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub async fn start(addr: &str) -> io::Result<Self> {
+        Self::start_with(addr, Behaviour::default(), Framing::MLLP).await
+    }
+
+    /// Listens on `addr` with a behaviour and framing.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub async fn start_with(
+        addr: &str,
+        behaviour: Behaviour,
+        framing: Framing,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let shared = Arc::new(Shared {
+            account: Mutex::default(),
+            arrived: Notify::new(),
+            behaviour: watch::Sender::new(Arc::new(behaviour)),
+            connections: AtomicU64::new(0),
+            framing,
+        });
+        let addr = listener.local_addr()?;
+        let server = Some(tokio::spawn(serve(listener, shared.clone())));
+        Ok(Self {
+            shared,
+            addr,
+            server,
+        })
+    }
+
+    /// Where it listens, or did before it was taken down.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Changes the behaviour from the next answer on.
+    pub fn set(&self, behaviour: Behaviour) {
+        self.shared.behaviour.send_replace(Arc::new(behaviour));
+    }
+
+    /// Keeps the control IDs of first deliveries in order of arrival, from now on.
+    pub fn keep_log(&self) {
+        self.shared.account().log.get_or_insert_default();
+    }
+
+    /// The control IDs kept since [`keep_log`](Self::keep_log).
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.shared.account().log.clone().unwrap_or_default()
+    }
+
+    /// Whether it listens.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Closes the port and all connections; the account stays.
+    pub async fn down(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            let _ = server.await;
+        }
+    }
+
+    /// Listens again on the same port.
+    ///
+    /// # Errors
+    /// When somebody else has taken the port meanwhile.
+    pub async fn up(&mut self) -> io::Result<()> {
+        if self.server.is_none() {
+            let listener = TcpListener::bind(self.addr).await?;
+            self.server = Some(tokio::spawn(serve(listener, self.shared.clone())));
+        }
+        Ok(())
+    }
+
+    /// The figures so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.shared.account().received.summary()
+    }
+
+    /// Connections accepted so far.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// From the first to the last message.
+    #[must_use]
+    pub fn span(&self) -> Duration {
+        let account = self.shared.account();
+        account
+            .first
+            .zip(account.last)
+            .map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    /// Since the last message; `None` before the first.
+    #[must_use]
+    pub fn quiet_for(&self) -> Option<Duration> {
+        self.shared.account().last.map(|last| last.elapsed())
+    }
+
+    /// How often the message called `control_id` came.
+    #[must_use]
+    pub fn count_of(&self, control_id: &str) -> u32 {
+        self.shared
+            .account()
+            .received
+            .count_of(control_id.as_bytes())
+    }
+
+    /// Compares what came with what was sent.
+    #[must_use]
+    pub fn verdict(&self, sent: &Sent) -> Verdict {
+        self.shared.account().received.verdict(sent)
+    }
+
+    /// Waits until `count` distinct messages have come; false when that took longer than `patience`.
+    pub async fn wait_for(&self, count: u64, patience: Duration) -> bool {
+        self.wait_until(|summary| summary.distinct >= count, patience)
+            .await
+    }
+
+    /// Waits until `enough` says so; false when that took longer than `patience`.
+    pub async fn wait_until(&self, enough: impl Fn(&Summary) -> bool, patience: Duration) -> bool {
+        let waiting = async {
+            loop {
+                // Registered before looking: an arrival in between is not missed.
+                let arrived = self.shared.arrived.notified();
+                if enough(&self.summary()) {
+                    return;
+                }
+                arrived.await;
+            }
+        };
+        tokio::time::timeout(patience, waiting).await.is_ok()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+/// Accepts until aborted; its connections end with it.
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    shared.connections.fetch_add(1, Ordering::Relaxed);
+                    connections.spawn(receive(stream, shared.clone()));
+                }
+                // Out of descriptors, most likely: those who wait get their turn when others leave.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Serves one connection. That it ends, how ever, is the peer's business and shows in its own account.
+async fn receive(stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let (input, mut output) = stream.into_split();
+    let mut messages = FrameReader::new(input, shared.framing);
+    let behaviour = shared.behaviour.subscribe();
+    let (mut ack, mut frame) = (Vec::new(), Vec::new());
+    while let Ok(Some(message)) = messages.next_borrowed().await {
+        let control_id = msh_field(message, 10).unwrap_or_default();
+        enter(&shared, control_id, message);
+        let behaviour = behaviour.borrow().clone();
+        if !behaviour.delay.is_zero() {
+            tokio::time::sleep(behaviour.delay).await;
+        }
+        let (code, control_id) = match &behaviour.answer {
+            Answer::Code(code) => (code.as_str(), control_id),
+            Answer::WrongId(code) => (code.as_str(), &b"NOBODY"[..]),
+            Answer::HalfThenClose => ("AA", control_id),
+            Answer::Silence => continue,
+            Answer::Close => return,
+        };
+        ack.clear();
+        frame.clear();
+        write_ack(
+            &mut ack,
+            control_id,
+            msh_field(message, 12).unwrap_or(b"2.5"),
+            code,
+        );
+        if hie_mllp::encode(shared.framing, &ack, &mut frame).is_err() {
+            return;
+        }
+        if behaviour.answer == Answer::HalfThenClose {
+            frame.truncate(frame.len() / 2);
+            let _ = output.write_all(&frame).await;
+            return;
+        }
+        // A pipelining sender gets the ACKs of what it sent together one by one: this is no echo to be fast.
+        if output.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn enter(shared: &Shared, control_id: &[u8], message: &[u8]) {
+    let now = Instant::now();
+    {
+        let mut account = shared.account();
+        let first = account.received.enter(control_id, message);
+        account.first.get_or_insert(now);
+        account.last = Some(now);
+        if let (true, Some(log)) = (first, &mut account.log) {
+            log.push(String::from_utf8_lossy(control_id).into_owned());
+        }
+    }
+    shared.arrived.notify_waiters();
+}
+
+#[cfg(test)]
+mod tests;
