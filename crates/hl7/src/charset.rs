@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use encoding_rs::{self as enc, Encoding};
 use thiserror::Error;
 
-use crate::parts::Pieces;
+use crate::pieces::Pieces;
 
 /// A character set a message may be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -46,6 +46,9 @@ impl Delimiters {
     /// * What is missing before component and repetition is `^` and `~`; an
     ///   MSH-2 that yields nothing at all gives the defaults.
     pub fn read(field: u8, encoding_characters: &[u8]) -> Self {
+        if field == b'|' && encoding_characters == b"^~\\&" {
+            return Self::default(); // nearly every message
+        }
         let mut found = [0u8; 5];
         let mut len = 0;
         for &byte in encoding_characters {

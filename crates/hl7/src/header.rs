@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::{
     delimiters::Delimiters,
-    parts::{Pieces, nth_piece},
+    pieces::{Pieces, nth_piece},
 };
 
 /// The fields of MSH that an engine routes and answers by (HL7 v2 chapter 2,

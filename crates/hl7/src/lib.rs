@@ -37,6 +37,7 @@ mod header;
 mod message;
 mod parts;
 pub mod path;
+mod pieces;
 mod resolve;
 mod scan;
 pub mod view;

@@ -2,9 +2,10 @@
 //! borrowed slice that is split when asked. Owns how HL7 counts (from 1, MSH-1
 //! being the separator itself); decodes nothing.
 
-use memchr::memchr;
-
-use crate::delimiters::Delimiters;
+use crate::{
+    delimiters::Delimiters,
+    pieces::{Pieces, nth_piece},
+};
 
 /// Where a part still splits; `None` where it does not (MSH-1, MSH-2, or a
 /// message without a subcomponent delimiter).
@@ -28,58 +29,6 @@ impl Splits {
             repetition: Some(d.repetition),
             component: Some(d.component),
             subcomponent: d.subcomponent,
-        }
-    }
-}
-
-/// The `nth` (from 1) piece of `bytes` between `separator`s; `None` for 0 and
-/// behind the last.
-#[inline]
-pub(crate) fn nth_piece(bytes: &[u8], separator: Option<u8>, nth: usize) -> Option<&[u8]> {
-    let before = nth.checked_sub(1)?;
-    let Some(separator) = separator else {
-        return (before == 0).then_some(bytes);
-    };
-    let mut rest = bytes;
-    for _ in 0..before {
-        let at = memchr(separator, rest)?;
-        rest = rest.get(at + 1..)?;
-    }
-    let end = memchr(separator, rest).unwrap_or(rest.len());
-    rest.get(..end)
-}
-
-/// Iterator over pieces between separators: always at least one.
-#[derive(Clone)]
-pub(crate) struct Pieces<'a> {
-    rest: Option<&'a [u8]>,
-    separator: Option<u8>,
-}
-
-impl<'a> Pieces<'a> {
-    pub(crate) fn new(bytes: &'a [u8], separator: Option<u8>) -> Self {
-        Self {
-            rest: Some(bytes),
-            separator,
-        }
-    }
-}
-
-impl<'a> Iterator for Pieces<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.rest?;
-        match self.separator.and_then(|s| memchr(s, rest)) {
-            Some(at) => {
-                self.rest = rest.get(at + 1..);
-                rest.get(..at)
-            }
-            None => {
-                self.rest = None;
-                Some(rest)
-            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The messages lie beside the repository, in `../shared/data/hl7`; without
 //! them the test says so and passes.
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // helpers of tests
 
 use std::{fs, path::PathBuf};
 
