@@ -1,1 +1,27 @@
-//! Productions, items, hosts, jobs, queues, broker and supervisor.
+//! The engine: productions of items, their jobs, queues, broker and supervisor.
+//!
+//! Knows traits of hosts, never a concrete host or a transport. The floor above (`hie-hosts`)
+//! registers classes; the floor below (`hie-store`) keeps what happens.
+//!
+//! *Invariant:* a host sees its context and its message, never the engine.
+//! *Invariant:* a panic of a host stops at its job.
+//! *Invariant:* only [`clock`] reads a clock.
+
+#![forbid(unsafe_code)]
+
+pub mod broker;
+pub mod class;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod host;
+mod job;
+pub mod production;
+pub mod queue;
+mod service;
+pub mod setting;
+pub mod stats;
+
+pub use context::{HostContext, ServiceContext};
+pub use host::HostError;
+pub use production::Production;

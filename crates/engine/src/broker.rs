@@ -1,0 +1,467 @@
+//! The broker: makes sessions and headers durable, puts them on queues, and brings responses home.
+//!
+//! Every message goes through here once on its way in ([`Broker::accept`]) and once for each hop
+//! ([`Broker::finish`]); each is one log record. Owns the table of queues and the callers that
+//! wait for a response. Knows nothing of jobs or hosts.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use hie_journal::Durable;
+use hie_store::{
+    Appended, Content, ItemId, LegBody, Live, MessageId, NewBody, NewLeg, NewMessage, Priority,
+    SessionId, State, Step, Store, StoreError,
+};
+use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use crate::{
+    clock::Clock,
+    queue::{BodyBudget, ItemQueue},
+};
+
+/// What a caller that waited gets.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// How the request ended.
+    pub state: State,
+    /// Why, for any state but Completed.
+    pub reason: String,
+    /// The reply, if there was one.
+    pub reply: Option<Bytes>,
+}
+
+/// One caller; several requests may share it, and the first response wins.
+type Waiter = Arc<Mutex<Option<oneshot::Sender<Response>>>>;
+
+/// One hop to make.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// Who gets it.
+    pub target: ItemId,
+    /// A new body; none: the same bytes.
+    pub body: Option<Bytes>,
+    /// Its priority.
+    pub priority: Priority,
+}
+
+/// What a service says of a message that it lets in.
+pub struct Arrival<'a> {
+    /// The service.
+    pub source: ItemId,
+    /// Peer address or file name.
+    pub origin: &'a str,
+    /// What the body is.
+    pub content: Content,
+    /// The bytes as they came.
+    pub body: &'a Bytes,
+    /// Who gets it.
+    pub targets: &'a [ItemId],
+    /// Queued, or the state in which it is only recorded (then no target gets it).
+    pub state: State,
+    /// Why, for any state but Queued.
+    pub reason: &'a str,
+}
+
+/// A message that is on disk and on its way.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The proof that a positive acknowledgement asks for.
+    pub durable: Durable,
+    /// Its session.
+    pub session: SessionId,
+    /// Its first header.
+    pub first_id: MessageId,
+}
+
+/// How one hop ended.
+pub struct Finish<'a> {
+    /// Its header.
+    pub live: &'a Live,
+    /// The state it is in now.
+    pub state: State,
+    /// How often it was tried.
+    pub attempts: u16,
+    /// Why.
+    pub reason: &'a str,
+    /// What was decided.
+    pub note: &'a str,
+    /// The reply or response.
+    pub reply: Option<&'a Bytes>,
+    /// The body that came with the header, for legs that send it on.
+    pub body: &'a Bytes,
+    /// Hops that follow.
+    pub legs: &'a [Leg],
+    /// The targets among `legs` whose response the caller waits for instead.
+    pub response_from: &'a [ItemId],
+}
+
+/// See the module.
+pub struct Broker {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Wall time.
+    pub clock: Clock,
+    queues: RwLock<Vec<Option<Arc<ItemQueue>>>>,
+    waiters: Mutex<HashMap<MessageId, Waiter>>,
+    /// The length of `waiters`, so that hops without callers take no lock.
+    waiting: AtomicUsize,
+    budget: Arc<BodyBudget>,
+}
+
+impl Broker {
+    /// A broker over this store.
+    pub fn new(store: Store, clock: Clock, body_cache_bytes: usize) -> Self {
+        Self {
+            store,
+            clock,
+            queues: RwLock::default(),
+            waiters: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            budget: BodyBudget::new(body_cache_bytes),
+        }
+    }
+
+    /// Makes the queue of an item, or returns it.
+    pub fn queue(&self, item: ItemId) -> Arc<ItemQueue> {
+        let at = usize::from(item.0);
+        if let Some(Some(queue)) = self.queues.read().get(at) {
+            return queue.clone();
+        }
+        let mut queues = self.queues.write();
+        if queues.len() <= at {
+            queues.resize(at + 1, None);
+        }
+        let fresh = || {
+            Arc::new(ItemQueue::new(
+                Box::<crate::queue::Fifo>::default(),
+                self.budget.clone(),
+            ))
+        };
+        queues[at].get_or_insert_with(fresh).clone()
+    }
+
+    /// All queues with their items.
+    pub fn queues(&self) -> Vec<(ItemId, Arc<ItemQueue>)> {
+        let queues = self.queues.read();
+        let named = queues
+            .iter()
+            .zip(0..)
+            .filter_map(|(queue, id)| Some((ItemId(id), queue.clone()?)));
+        named.collect()
+    }
+
+    /// Puts a header on the queue of its target.
+    pub fn push(&self, live: Live, body: Option<Bytes>) {
+        if let Some(Some(queue)) = self.queues.read().get(usize::from(live.target.0)) {
+            return queue.push(live, body);
+        }
+        self.queue(live.target).push(live, body);
+    }
+
+    /// Makes an arrival durable and puts it on the queues of its targets; nothing positive may be
+    /// answered before this returns. Cancel-safe: once appended, the message reaches its queues
+    /// even when the caller goes away (it may be on disk, and then it counts as accepted).
+    pub async fn accept(&self, arrival: Arrival<'_>) -> Result<Accepted, StoreError> {
+        let (appended, _) = self.append_arrival(&arrival)?;
+        let mut pending = Pending {
+            broker: self,
+            arrival: &arrival,
+            appended: &appended,
+            armed: true,
+        };
+        let durable = appended.ticket.durable().await;
+        pending.armed = false;
+        let durable = durable?;
+        pending.push();
+        Ok(Accepted {
+            durable,
+            session: appended.session,
+            first_id: appended.first_id,
+        })
+    }
+
+    /// Like [`accept`](Self::accept), and gives the response of the first target that answers.
+    /// The response ends with an error when nobody is left who could answer.
+    pub async fn request(
+        &self,
+        arrival: Arrival<'_>,
+    ) -> Result<
+        (
+            Accepted,
+            impl Future<Output = Option<Response>> + Send + use<>,
+        ),
+        StoreError,
+    > {
+        let (appended, _) = self.append_arrival(&arrival)?;
+        let ids = (0..arrival.targets.len() as u64).map(|leg| MessageId(appended.first_id.0 + leg));
+        let receiver = self.wait_for(ids);
+        let mut pending = Pending {
+            broker: self,
+            arrival: &arrival,
+            appended: &appended,
+            armed: true,
+        };
+        let durable = appended.ticket.durable().await;
+        pending.armed = false;
+        let durable = durable?;
+        pending.push();
+        let accepted = Accepted {
+            durable,
+            session: appended.session,
+            first_id: appended.first_id,
+        };
+        Ok((accepted, async move { receiver.await.ok() }))
+    }
+
+    fn append_arrival(&self, arrival: &Arrival<'_>) -> Result<(Appended, u64), StoreError> {
+        let leg = |target| NewLeg {
+            target,
+            priority: Priority::Normal,
+            state: arrival.state,
+            reason: arrival.reason,
+            body: LegBody::Same,
+        };
+        let mut legs: SmallVec<[NewLeg<'_>; 4]> =
+            arrival.targets.iter().map(|target| leg(*target)).collect();
+        if legs.is_empty() {
+            legs.push(leg(arrival.source));
+        }
+        let time_ms = self.clock.now_ms();
+        let appended = self.store.accept(&NewMessage {
+            time_ms,
+            source: arrival.source,
+            origin: arrival.origin,
+            content: arrival.content,
+            body: NewBody::Bytes(arrival.body),
+            resent_from: None,
+            legs: &legs,
+        })?;
+        Ok((appended, time_ms))
+    }
+
+    /// Records how a hop ended, puts what follows on its queues, and answers who waits. The record
+    /// is not yet durable: replay would do the hop again.
+    pub fn finish(&self, finish: &Finish<'_>) -> Result<Appended, StoreError> {
+        self.hop(finish, |_| ())
+    }
+
+    /// Like [`finish`](Self::finish) with one leg, for a caller who waits for its response. The
+    /// caller is registered before the target can see the request, so that no response is missed.
+    pub fn call(&self, finish: &Finish<'_>) -> Result<oneshot::Receiver<Response>, StoreError> {
+        let mut receiver = None;
+        self.hop(finish, |appended| {
+            receiver = Some(self.wait_for(std::iter::once(appended.first_id)))
+        })?;
+        Ok(receiver.unwrap_or_else(|| oneshot::channel().1))
+    }
+
+    fn hop(
+        &self,
+        finish: &Finish<'_>,
+        before_push: impl FnOnce(&Appended),
+    ) -> Result<Appended, StoreError> {
+        let time_ms = self.clock.now_ms();
+        let legs: SmallVec<[NewLeg<'_>; 4]> = finish
+            .legs
+            .iter()
+            .map(|leg| NewLeg {
+                target: leg.target,
+                priority: leg.priority,
+                state: State::Queued,
+                reason: "",
+                body: leg
+                    .body
+                    .as_ref()
+                    .map_or(LegBody::Same, |body| LegBody::New(body)),
+            })
+            .collect();
+        let appended = self.store.step(&Step {
+            time_ms,
+            header: finish.live,
+            state: finish.state,
+            attempts: finish.attempts,
+            reason: finish.reason,
+            note: finish.note,
+            reply: finish.reply.map(|reply| &reply[..]),
+            legs: &legs,
+        })?;
+        self.respond(finish, &appended);
+        before_push(&appended);
+        for (nth, leg) in finish.legs.iter().enumerate() {
+            let live = Live {
+                id: MessageId(appended.first_id.0 + nth as u64),
+                session: finish.live.session,
+                body: appended
+                    .bodies
+                    .get(nth)
+                    .copied()
+                    .unwrap_or(finish.live.body),
+                created_ms: time_ms,
+                source: finish.live.target,
+                target: leg.target,
+                attempts: 0,
+                priority: leg.priority,
+                state: State::Queued,
+                content: finish.live.content,
+                possible_duplicate: finish.live.possible_duplicate,
+            };
+            self.push(live, Some(leg.body.as_ref().unwrap_or(finish.body).clone()));
+        }
+        Ok(appended)
+    }
+
+    /// Registers a caller for the response of any of these requests.
+    pub fn wait_for(&self, ids: impl Iterator<Item = MessageId>) -> oneshot::Receiver<Response> {
+        let (sender, receiver) = oneshot::channel();
+        let waiter: Waiter = Arc::new(Mutex::new(Some(sender)));
+        self.register(ids, &waiter);
+        receiver
+    }
+
+    fn register(&self, ids: impl Iterator<Item = MessageId>, waiter: &Waiter) {
+        let mut waiters = self.waiters.lock();
+        waiters.extend(ids.map(|id| (id, waiter.clone())));
+        self.waiting.store(waiters.len(), Ordering::Release);
+    }
+
+    /// Brings the response of a finished hop to its caller, or hands the caller on to the hops
+    /// that follow. A request that only goes on trying keeps its caller.
+    fn respond(&self, finish: &Finish<'_>, appended: &Appended) {
+        if self.waiting.load(Ordering::Acquire) == 0 || finish.state == State::Queued {
+            return;
+        }
+        let waiter = {
+            let mut waiters = self.waiters.lock();
+            let waiter = waiters.remove(&finish.live.id);
+            self.waiting.store(waiters.len(), Ordering::Release);
+            waiter
+        };
+        let Some(waiter) = waiter else { return };
+        let awaited = finish.legs.iter().zip(appended.first_id.0..);
+        let awaited: SmallVec<[MessageId; 4]> = awaited
+            .filter(|(leg, _)| finish.response_from.contains(&leg.target))
+            .map(|(_, id)| MessageId(id))
+            .collect();
+        if !awaited.is_empty() {
+            return self.register(awaited.into_iter(), &waiter);
+        }
+        let sender = waiter.lock().take();
+        if let Some(sender) = sender {
+            let reply = finish.reply.cloned();
+            // The caller may have given up; its response stays in the trace.
+            let _ = sender.send(Response {
+                state: finish.state,
+                reason: finish.reason.into(),
+                reply,
+            });
+        }
+    }
+
+    /// Sends a stored message again: same body, new session, linked to the old header.
+    pub async fn resend(
+        &self,
+        source: ItemId,
+        target: ItemId,
+        content: Content,
+        of: MessageId,
+        body: hie_store::BodyRef,
+    ) -> Result<Accepted, StoreError> {
+        let time_ms = self.clock.now_ms();
+        let leg = NewLeg {
+            target,
+            priority: Priority::Normal,
+            state: State::Queued,
+            reason: "",
+            body: LegBody::Same,
+        };
+        let appended = self.store.accept(&NewMessage {
+            time_ms,
+            source,
+            origin: "resend",
+            content,
+            body: NewBody::Stored(body),
+            resent_from: Some(of),
+            legs: &[leg],
+        })?;
+        let durable = appended.ticket.durable().await?;
+        self.push(first_leg(&appended, source, target, content, time_ms), None);
+        Ok(Accepted {
+            durable,
+            session: appended.session,
+            first_id: appended.first_id,
+        })
+    }
+}
+
+fn first_leg(
+    appended: &Appended,
+    source: ItemId,
+    target: ItemId,
+    content: Content,
+    created_ms: u64,
+) -> Live {
+    Live {
+        id: appended.first_id,
+        session: appended.session,
+        body: appended.bodies.first().copied().unwrap_or_default(),
+        created_ms,
+        source,
+        target,
+        attempts: 0,
+        priority: Priority::Normal,
+        state: State::Queued,
+        content,
+        possible_duplicate: false,
+    }
+}
+
+/// An appended arrival that must reach its queues even if its service is cancelled while it waits
+/// for the disk: dropped armed, it is queued at once. Delivering it before it is known to be
+/// durable is allowed (nobody was told yes); leaving it on disk and on no queue is not.
+struct Pending<'a> {
+    broker: &'a Broker,
+    arrival: &'a Arrival<'a>,
+    appended: &'a Appended,
+    armed: bool,
+}
+
+impl Pending<'_> {
+    fn push(&self) {
+        if self.arrival.state != State::Queued {
+            return;
+        }
+        let arrival = self.arrival;
+        let time_ms = self.broker.clock.now_ms();
+        for (nth, target) in arrival.targets.iter().enumerate() {
+            let first = first_leg(
+                self.appended,
+                arrival.source,
+                *target,
+                arrival.content,
+                time_ms,
+            );
+            let live = Live {
+                id: MessageId(first.id.0 + nth as u64),
+                ..first
+            };
+            self.broker.push(live, Some(arrival.body.clone()));
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.push();
+        }
+    }
+}

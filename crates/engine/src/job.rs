@@ -1,0 +1,507 @@
+//! The job loop: one host instance working off its item's queue, for processes and operations.
+//!
+//! Owns what is the same for every class: panics stop here, retries keep their place in the
+//! queue, every end is one record, and a job of an operation takes its next message only when the
+//! end of the last one is on disk (so a crash repeats at most one message a job; see ADR 006).
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hie_store::{ItemId, Live, State, StoreError};
+use tracing::{error, info, warn};
+
+use crate::{
+    HostError,
+    broker::{Broker, Finish, Leg},
+    class::Build,
+    config::{ItemConfig, ProductionConfig},
+    context::HostContext,
+    host::{Body, BusinessOperation, BusinessProcess, GiveUp, Message, Outcome, Verdict},
+    queue::ItemQueue,
+    stats::ItemState,
+};
+
+/// How long a queue must be empty before the host is told.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// One host instance, whatever its kind.
+enum Host {
+    Process(Box<dyn BusinessProcess>),
+    Operation(Box<dyn BusinessOperation>),
+}
+
+impl Host {
+    fn make(config: &ItemConfig, production: &ProductionConfig) -> Result<Self, HostError> {
+        match config.class.build {
+            Build::Process(make) => make(config, production).map(Self::Process),
+            Build::Operation(make) => make(config, production).map(Self::Operation),
+            Build::Service(_) => Err(HostError::new(
+                "wrong-kind",
+                "a service has no queue to work off",
+            )),
+        }
+    }
+
+    async fn on_start(&mut self, ctx: &HostContext) -> Result<(), HostError> {
+        match self {
+            Self::Process(host) => host.on_start(ctx).await,
+            Self::Operation(host) => host.on_start(ctx).await,
+        }
+    }
+
+    async fn on_message(&mut self, ctx: &HostContext, message: &Message) -> Outcome {
+        match self {
+            Self::Process(host) => host
+                .on_message(ctx, message)
+                .await
+                .unwrap_or_else(|error| Outcome::failed(error.message)),
+            Self::Operation(host) => host
+                .on_message(ctx, message)
+                .await
+                .unwrap_or_else(|error| Outcome::new(Verdict::Retry(GiveUp::Fail), error.message)),
+        }
+    }
+
+    async fn on_stop(&mut self, ctx: &HostContext) {
+        match self {
+            Self::Process(host) => host.on_stop(ctx).await,
+            Self::Operation(host) => host.on_stop(ctx).await,
+        }
+    }
+}
+
+/// When to try again and when to give up.
+struct Patience {
+    interval: Duration,
+    failure_timeout: Option<Duration>,
+    max_attempts: u16,
+}
+
+impl Patience {
+    fn of(config: &ItemConfig) -> Self {
+        let settings = &config.settings;
+        let operation = matches!(config.class.build, Build::Operation(_));
+        Self {
+            interval: operation
+                .then(|| settings.duration("RetryInterval"))
+                .flatten()
+                .unwrap_or(Duration::from_secs(5)),
+            failure_timeout: operation
+                .then(|| settings.duration("FailureTimeout"))
+                .flatten(),
+            max_attempts: settings
+                .int("MaxAttempts")
+                .and_then(|n| u16::try_from(n).ok())
+                .unwrap_or(3),
+        }
+    }
+}
+
+/// What the loop does next.
+enum Next {
+    Go,
+    Stop,
+}
+
+/// One job of an item.
+pub(crate) struct Job {
+    pub(crate) config: Arc<ProductionConfig>,
+    /// The item's place in `config.items`.
+    pub(crate) item: usize,
+    pub(crate) ctx: HostContext,
+    pub(crate) queue: Arc<ItemQueue>,
+    pub(crate) broker: Arc<Broker>,
+}
+
+impl Job {
+    fn item(&self) -> &ItemConfig {
+        &self.config.items[self.item]
+    }
+
+    fn name(&self) -> &str {
+        self.ctx.name()
+    }
+
+    /// Works until the item is stopped or disabled.
+    pub(crate) async fn run(self) {
+        let Some(mut host) = self.start().await else {
+            return;
+        };
+        let patience = Patience::of(self.item());
+        loop {
+            let entry = tokio::select! {
+                biased;
+                () = self.ctx.stopping.cancelled() => break,
+                entry = self.queue.take() => entry,
+                () = self.idle(&mut host) => continue,
+            };
+            if let Next::Stop = self
+                .handle(&mut host, &patience, entry.live, entry.body)
+                .await
+            {
+                break;
+            }
+        }
+        host.on_stop(&self.ctx).await;
+    }
+
+    /// Never returns unless the host has something to do when idle; cancelled by the next entry.
+    async fn idle(&self, host: &mut Host) {
+        let Host::Operation(operation) = host else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep(IDLE).await;
+        operation.on_idle(&self.ctx, IDLE).await;
+        std::future::pending().await
+    }
+
+    /// Makes and starts a host, again and again until it starts or the item is stopped: an item
+    /// that cannot start must not hinder others, and must not stay dead when its cause is gone.
+    async fn start(&self) -> Option<Host> {
+        let mut pause = Duration::from_secs(1);
+        loop {
+            match self.try_start().await {
+                Ok(host) => {
+                    self.ctx.stats.set_state(ItemState::Running);
+                    return Some(host);
+                }
+                Err(error) => {
+                    error!(
+                        item = self.name(),
+                        code = error.code,
+                        "the item cannot start: {}",
+                        error.message
+                    );
+                    self.ctx.stats.set_state(ItemState::Error);
+                    self.ctx.stats.note_error(error.message);
+                }
+            }
+            tokio::select! {
+                () = self.ctx.stopping.cancelled() => return None,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(60)),
+            }
+        }
+    }
+
+    async fn try_start(&self) -> Result<Host, HostError> {
+        let mut host = Host::make(self.item(), &self.config)?;
+        let started = AssertUnwindSafe(host.on_start(&self.ctx))
+            .catch_unwind()
+            .await;
+        started.unwrap_or_else(|_| {
+            Err(HostError::new(
+                "panic",
+                "the host panicked while it started",
+            ))
+        })?;
+        Ok(host)
+    }
+
+    /// Works one message off, through as many tries as it takes.
+    async fn handle(
+        &self,
+        host: &mut Host,
+        patience: &Patience,
+        mut live: Live,
+        body: Option<Bytes>,
+    ) -> Next {
+        let body = match self.body(&live, body).await {
+            Ok(body) => body,
+            Err(error) => return self.unreadable(&live, &error).await,
+        };
+        *self.ctx.current.lock() = Some((live, body.clone()));
+        let began = self.ctx.clock().instant();
+        let mut panics = 0;
+        let next = loop {
+            let message = Message {
+                live,
+                source: self.broker.store.item_name(live.source),
+                body: Body(body.clone()),
+            };
+            let tried = self.ctx.clock().instant();
+            let outcome = AssertUnwindSafe(host.on_message(&self.ctx, &message))
+                .catch_unwind()
+                .await;
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    panics += 1;
+                    self.ctx
+                        .stats
+                        .panics
+                        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    error!(
+                        item = self.name(),
+                        message = live.id.0,
+                        "the host panicked; the message goes back"
+                    );
+                    match self.start().await {
+                        Some(fresh) => *host = fresh,
+                        None => break self.park(live),
+                    }
+                    poison(panics, patience.max_attempts)
+                }
+            };
+            let outcome = out_of_patience(outcome, began.elapsed(), patience);
+            match outcome.verdict {
+                Verdict::Retry(_) => {
+                    live.attempts = live.attempts.saturating_add(1);
+                    self.ctx.stats.count(State::Queued, tried.elapsed());
+                    self.note_retry(&live, &outcome);
+                    let pause = if panics > 0 {
+                        Duration::ZERO
+                    } else {
+                        patience.interval
+                    };
+                    tokio::select! {
+                        biased;
+                        () = self.ctx.stopping.cancelled() => break self.park(live),
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+                Verdict::Disable => {
+                    self.note_retry(&live, &outcome);
+                    warn!(
+                        item = self.name(),
+                        message = live.id.0,
+                        reason = outcome.reason,
+                        "the item is disabled"
+                    );
+                    self.ctx.stats.note_error(outcome.reason);
+                    self.ctx.stats.set_state(ItemState::Disabled);
+                    self.ctx.stopping.cancel();
+                    break self.park(live);
+                }
+                Verdict::Completed => {
+                    break self
+                        .end(&live, &body, State::Completed, &outcome, tried)
+                        .await;
+                }
+                Verdict::Discarded => {
+                    break self
+                        .end(&live, &body, State::Discarded, &outcome, tried)
+                        .await;
+                }
+                Verdict::Failed => {
+                    break self.end(&live, &body, State::Error, &outcome, tried).await;
+                }
+                Verdict::Suspended => {
+                    break self
+                        .end(&live, &body, State::Suspended, &outcome, tried)
+                        .await;
+                }
+            }
+        };
+        *self.ctx.current.lock() = None;
+        self.ctx.stats.note_trying(None);
+        next
+    }
+
+    /// The body from memory, or from the log on a thread that may block.
+    async fn body(&self, live: &Live, body: Option<Bytes>) -> Result<Bytes, StoreError> {
+        if let Some(body) = body {
+            return Ok(body);
+        }
+        let (store, at) = (self.broker.store.clone(), live.body);
+        let read = tokio::task::spawn_blocking(move || store.body(at)).await;
+        read.unwrap_or_else(|_| Err(hie_journal::LogError::Closed.into()))
+    }
+
+    /// A message whose bytes are damaged on disk: it ends in Error with the reason, others flow.
+    async fn unreadable(&self, live: &Live, error: &StoreError) -> Next {
+        error!(
+            item = self.name(),
+            message = live.id.0,
+            code = error.code(),
+            "the body cannot be read: {error}"
+        );
+        let outcome = Outcome::failed(format!("the body cannot be read: {error}"));
+        self.end(
+            live,
+            &Bytes::new(),
+            State::Error,
+            &outcome,
+            self.ctx.clock().instant(),
+        )
+        .await
+    }
+
+    /// Puts the message back on its place: nothing is recorded, it was never off the log's queue.
+    fn park(&self, live: Live) -> Next {
+        self.queue.put_back(live);
+        Next::Stop
+    }
+
+    /// Lets the operator see what is retried; recorded at the first try and then ever more rarely,
+    /// so that a receiver that is down for a night does not fill the journal.
+    fn note_retry(&self, live: &Live, outcome: &Outcome) {
+        self.ctx.stats.note_trying(Some(format!(
+            "message {} (try {}): {}",
+            live.id, live.attempts, outcome.reason
+        )));
+        if !live.attempts.is_power_of_two() {
+            return;
+        }
+        info!(
+            item = self.name(),
+            message = live.id.0,
+            tries = live.attempts,
+            "will be tried again: {}",
+            outcome.reason
+        );
+        let _ =
+            self.broker
+                .finish(&self.finish(live, &Bytes::new(), State::Queued, outcome, &[], &[]));
+    }
+
+    /// Records how the message ended. A job of an operation waits until that is on disk.
+    async fn end(
+        &self,
+        live: &Live,
+        body: &Bytes,
+        state: State,
+        outcome: &Outcome,
+        tried: Instant,
+    ) -> Next {
+        let (legs, unknown) = self.legs(outcome);
+        if let Some(unknown) = unknown {
+            let reason = format!("there is no item called {unknown} in this production");
+            let refused = Outcome::failed(reason).with_note(outcome.note.clone());
+            return self
+                .record(live, body, State::Error, &refused, &[], tried)
+                .await;
+        }
+        self.record(live, body, state, outcome, &legs, tried).await
+    }
+
+    async fn record(
+        &self,
+        live: &Live,
+        body: &Bytes,
+        state: State,
+        outcome: &Outcome,
+        legs: &[Leg],
+        tried: Instant,
+    ) -> Next {
+        self.ctx.stats.count(state, tried.elapsed());
+        if state != State::Completed {
+            self.ctx.stats.note_error(outcome.reason.clone());
+            warn!(
+                item = self.name(),
+                message = live.id.0,
+                state = state.name(),
+                "{}",
+                outcome.reason
+            );
+        }
+        let response_from: Vec<ItemId> = outcome
+            .response_from
+            .iter()
+            .map(|name| self.broker.store.item(name))
+            .collect();
+        let recorded =
+            self.broker
+                .finish(&self.finish(live, body, state, outcome, legs, &response_from));
+        let recorded = match recorded {
+            Ok(appended) if matches!(self.item().class.build, Build::Operation(_)) => appended
+                .ticket
+                .durable()
+                .await
+                .map(|_| ())
+                .map_err(StoreError::from),
+            other => other.map(|_| ()),
+        };
+        match recorded {
+            Ok(()) => Next::Go,
+            Err(error) => {
+                // The message stays unfinished in the log and comes again after a restart.
+                error!(
+                    item = self.name(),
+                    message = live.id.0,
+                    code = error.code(),
+                    "cannot record its end: {error}"
+                );
+                self.ctx.stats.note_error(error.to_string());
+                self.ctx.stats.set_state(ItemState::Error);
+                Next::Stop
+            }
+        }
+    }
+
+    /// The hops that an outcome asks for, or the first target that does not exist.
+    fn legs<'a>(&self, outcome: &'a Outcome) -> (Vec<Leg>, Option<&'a str>) {
+        let mut legs = Vec::with_capacity(outcome.sends.len());
+        for send in &outcome.sends {
+            if self.config.item(&send.target).is_none() {
+                return (legs, Some(&send.target));
+            }
+            let target = self.broker.store.item(&send.target);
+            legs.push(Leg {
+                target,
+                body: send.body.clone(),
+                priority: send.priority,
+            });
+        }
+        (legs, None)
+    }
+
+    fn finish<'a>(
+        &self,
+        live: &'a Live,
+        body: &'a Bytes,
+        state: State,
+        outcome: &'a Outcome,
+        legs: &'a [Leg],
+        response_from: &'a [ItemId],
+    ) -> Finish<'a> {
+        Finish {
+            live,
+            state,
+            attempts: live.attempts,
+            reason: &outcome.reason,
+            note: &outcome.note,
+            reply: outcome.reply.as_ref(),
+            body,
+            legs,
+            response_from,
+        }
+    }
+}
+
+/// A message that made the host panic is tried again, but not for ever.
+fn poison(panics: u16, max_attempts: u16) -> Outcome {
+    if panics < max_attempts {
+        return Outcome::new(Verdict::Retry(GiveUp::Suspend), "the host panicked");
+    }
+    Outcome::new(
+        Verdict::Suspended,
+        format!("poison: the host panicked on each of {panics} tries"),
+    )
+}
+
+/// Turns a retry into its end when `FailureTimeout` is used up.
+fn out_of_patience(mut outcome: Outcome, spent: Duration, patience: &Patience) -> Outcome {
+    let (Verdict::Retry(give_up), Some(limit)) = (outcome.verdict, patience.failure_timeout) else {
+        return outcome;
+    };
+    if spent < limit {
+        return outcome;
+    }
+    outcome.reason = format!(
+        "gave up after {} s (FailureTimeout): {}",
+        limit.as_secs_f64(),
+        outcome.reason
+    );
+    outcome.verdict = match give_up {
+        GiveUp::Fail => Verdict::Failed,
+        GiveUp::Suspend => Verdict::Suspended,
+        GiveUp::Disable => Verdict::Disable,
+        GiveUp::Complete => Verdict::Completed,
+    };
+    outcome
+}

@@ -1,0 +1,8 @@
+//! The file classes and their adapters: folders watched, files written.
+
+pub mod disk;
+pub mod inbound;
+pub mod names;
+pub mod operation;
+pub mod outbound;
+pub mod service;
