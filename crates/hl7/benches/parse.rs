@@ -29,7 +29,7 @@ fn message(kind: &str) -> Vec<u8> {
     let text = if kind.starts_with("ADT") {
         adt()
     } else {
-        oru(105)
+        oru(108)
     };
     text.into_bytes()
 }
@@ -99,6 +99,18 @@ fn parse_header_and_one_field(bencher: Bencher<'_, '_>, kind: &str) {
             header.control_id.len(),
             message.get(&id).map(<[u8]>::len),
         )
+    });
+}
+
+/// A value of the last segment: nothing of the message is spared but the
+/// insides of the segments before it.
+#[divan::bench(sample_size = 500)]
+fn parse_and_last_observation(bencher: Bencher<'_, '_>) {
+    let raw = message("ORU");
+    let path = Path::parse("OBX[108]-5").expect("a path of ours");
+    bencher.counter(BytesCount::new(raw.len())).bench(|| {
+        let message = Message::parse(black_box(&raw)).expect("a message of ours");
+        message.get(&path).map(<[u8]>::len)
     });
 }
 

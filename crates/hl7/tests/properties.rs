@@ -23,26 +23,56 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
-/// An MSH of any kind, then soup.
+/// An MSH of any kind, then mostly some segments, then soup.
 fn messy() -> impl Strategy<Value = Vec<u8>> {
-    let start = proptest::sample::select(vec![
+    let header = proptest::sample::select(vec![
         &b"MSH|^~\\&|A|B|C|D|1||ADT^A01|7|P|2.5\r"[..],
-        b"MSH|^~\\&#|A\rPID|1\rPID|2\rOBX|1||x~y^z\r",
-        b"\xEF\xBB\xBF\r\nMSH|^~\\&|A\nPID|1\n",
-        b"MSH#!@%*#A\r\nPID#1\r\nBHS\r\n",
-        b"MSH|^~|A\rPID|1\r",
+        b"MSH|^~\\&#|A||||||||||||||||UNICODE UTF-8\r",
+        b"\xEF\xBB\xBF\r\nMSH|^~\\&|A\n",
+        b"MSH#!@%*#A\r\n",
+        b"MSH|^~|A\r",
         b"MSH|",
         b"MSH^~\\&|",
         b"MSH&^~\\&|A\r",
     ]);
-    (start, soup()).prop_map(|(start, rest)| [start, &rest].concat())
+    let line = proptest::sample::select(vec![
+        "PID|1||7^^^H&1~8|x",
+        "OBX|1||a~b^c",
+        "OBX|2",
+        "OBX",
+        "ZZ1|",
+        "BHS|^~\\&|A",
+        "BHS",
+        "",
+    ]);
+    let lines = proptest::collection::vec(line, 0..6);
+    (header, lines, soup()).prop_map(|(header, lines, rest)| {
+        let field = header
+            .iter()
+            .skip_while(|b| **b != b'H')
+            .nth(1)
+            .copied()
+            .unwrap_or(b'|');
+        let end = if header.ends_with(b"\n") {
+            &b"\n"[..]
+        } else {
+            b"\r"
+        };
+        let mut raw = header.to_vec();
+        for line in lines {
+            raw.extend(line.bytes().map(|b| if b == b'|' { field } else { b }));
+            raw.extend_from_slice(end);
+        }
+        raw.extend_from_slice(&rest);
+        raw
+    })
 }
 
 fn index() -> impl Strategy<Value = Index> {
     prop_oneof![
-        3 => Just(Index::Default),
-        3 => (1u32..4).prop_map(Index::Nth),
-        1 => Just(Index::All),
+        4 => Just(Index::Default),
+        2 => (1u32..4).prop_map(Index::Nth),
+        2 => Just(Index::All),
     ]
 }
 
@@ -58,7 +88,7 @@ fn place() -> impl Strategy<Value = FieldPath> {
 
 fn path() -> impl Strategy<Value = Path> {
     let name = proptest::sample::select(vec![&b"PID"[..], b"OBX", b"MSH", b"BHS", b"ZZ1"]);
-    (name, index(), proptest::option::of(place()))
+    (name, index(), proptest::option::weighted(0.9, place()))
         .prop_map(|(name, occurrence, field)| Path::from_parts(name, occurrence, field).unwrap())
 }
 
@@ -82,7 +112,7 @@ fn ask_everything(message: &Message<'_>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
