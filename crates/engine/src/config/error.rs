@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 
 use super::{
     ConfigError,
-    yaml::{Lines, Place, shown},
+    lines::{Lines, Place, shown},
 };
 
 /// More than this many are counted, not listed: nobody reads them, and a hostile file is bounded.

@@ -9,8 +9,9 @@ use super::{
     FOREVER, ItemConfig, common,
     error::{Problem, did_you_mean},
     keys,
-    reader::{Fields, Named, Reader, missing},
-    yaml::{Kind, Node, Place, shown},
+    lines::{Place, shown},
+    reader::{Fields, Named, Reader, missing, quoted},
+    yaml::{Kind, Node},
 };
 use crate::{
     class::Class,
@@ -117,7 +118,14 @@ impl Reader<'_> {
         let all: Vec<&str> = classes.iter().map(|class| class.name).collect();
         let help = did_you_mean(name, known)
             .unwrap_or_else(|| format!("the classes are: {}", all.join(", ")));
-        let problem = Problem::new(at, format!("unknown class `{}`", shown(name))).help(help);
+        let problem = Problem::new(
+            at,
+            format!(
+                "unknown class {}",
+                quoted(name, fields.values.is_secret("class"))
+            ),
+        )
+        .help(help);
         self.errors.add(problem.item(item).setting("class"));
         None
     }

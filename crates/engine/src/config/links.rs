@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{
-    ProductionConfig,
+    Finding, ItemConfig, ProductionConfig,
     error::{Problem, did_you_mean},
     items::Draft,
-    reader::{Named, Reader},
+    lines::{Place, shown},
+    reader::{Named, Reader, quoted},
     rules::Rules,
-    yaml::{Place, shown},
 };
 use crate::{
     class::Build,
@@ -39,11 +39,11 @@ impl Reader<'_> {
         for named in names {
             let twin = from.is_some() && !seen.insert(named.name.as_str());
             let wrong = if twin {
-                Some((format!("`{}` is named twice", shown(&named.name)), None))
+                Some((format!("{} is named twice", named.quoted()), None))
             } else if self.classless.contains(&named.name) {
                 None
             } else {
-                wrong_target(drafts, &named.name, item)
+                wrong_target(drafts, named, item)
             };
             if let Some((message, help)) = wrong {
                 let problem = Problem::new(named.at, message).item(item).setting(setting);
@@ -64,7 +64,10 @@ impl Reader<'_> {
             }
             let at = draft.places.get(def.name).copied().unwrap_or(draft.at);
             let known = rules.iter().map(|set| set.name.as_str());
-            let message = format!("there is no rule set `{}`", shown(name));
+            let message = format!(
+                "there is no rule set {}",
+                quoted(name, draft.config.settings.is_secret(def.name))
+            );
             let help = did_you_mean(name, known)
                 .unwrap_or_else(|| "rule sets stand under `rules:` in this file".into());
             let problem = Problem::new(at, message).item(Some(&draft.config.name));
@@ -77,6 +80,7 @@ impl Reader<'_> {
     pub(crate) fn class_checks(&mut self, production: &ProductionConfig, places: &[Checked]) {
         for (item, places) in production.items.iter().zip(places).filter(|(_, p)| p.sound) {
             for finding in (item.class.check)(item, production) {
+                let finding = without_secrets(finding, item);
                 let at = finding
                     .setting
                     .and_then(|name| places.settings.get(name).copied());
@@ -98,20 +102,41 @@ pub(crate) struct Checked {
     pub(crate) settings: BTreeMap<&'static str, Place>,
 }
 
+/// A class may quote a value without knowing that it came from outside.
+fn without_secrets(mut finding: Finding, item: &ItemConfig) -> Finding {
+    const SECRET_MIN: usize = 4; // Shorter ones would tear ordinary words apart.
+    for (name, value) in item
+        .settings
+        .iter()
+        .filter(|(name, _)| item.settings.is_secret(name))
+    {
+        let Value::Text(text) = value else { continue };
+        if text.len() >= SECRET_MIN {
+            let hidden = format!("(the value of {name})");
+            finding.message = finding.message.replace(text.as_str(), &hidden);
+            finding.help = finding
+                .help
+                .map(|help| help.replace(text.as_str(), &hidden));
+        }
+    }
+    finding
+}
+
 /// What is wrong with a target, and the help.
 fn wrong_target(
     drafts: &[Draft],
-    name: &str,
+    named: &Named,
     from: Option<&str>,
 ) -> Option<(String, Option<String>)> {
     let takes = |draft: &&Draft| !matches!(draft.config.class.build, Build::Service(_));
+    let name = named.name.as_str();
     let Some(target) = drafts.iter().find(|draft| draft.config.name == name) else {
         let known = drafts
             .iter()
             .filter(takes)
             .map(|draft| draft.config.name.as_str());
         return Some((
-            format!("there is no item `{}`", shown(name)),
+            format!("there is no item {}", named.quoted()),
             did_you_mean(name, known),
         ));
     };

@@ -5,9 +5,10 @@ use std::{io::Read, path::Path};
 use super::{
     ConfigError, ProductionConfig,
     error::{Errors, Problem},
+    lines::{Lines, Place},
     reader::Reader,
     substitute::reason,
-    yaml::{self, Lines, Place},
+    yaml,
 };
 use crate::class::Registry;
 

@@ -7,11 +7,14 @@ pub mod common;
 mod error;
 mod items;
 mod keys;
+mod lines;
 mod links;
 mod load;
 mod production;
 mod reader;
+mod reference;
 mod rules;
+mod schema;
 mod substitute;
 mod value;
 mod yaml;
@@ -26,6 +29,8 @@ use hie_rules::RuleSet;
 pub use error::render;
 pub use keys::{ITEM, PRODUCTION};
 pub use load::{FILE_MAX_BYTES, load, parse};
+pub use reference::reference;
+pub use schema::schema;
 
 use crate::{class::Class, setting::Settings};
 

@@ -7,9 +7,10 @@ use super::{
     error::Problem,
     items::{Draft, bytes},
     keys,
+    lines::Place,
     links::Checked,
     reader::{Fields, Reader},
-    yaml::{Kind, Node, Place},
+    yaml::{Kind, Node},
 };
 
 const BEGINNING: &str = "a file begins with `production: {name: …}` and `items:`";

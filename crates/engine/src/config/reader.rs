@@ -9,9 +9,10 @@ use std::{
 use super::{
     error::{Errors, Problem, did_you_mean},
     keys::Shape,
+    lines::{Lines, Place, shown},
     substitute::{self, Sources},
     value::split_list,
-    yaml::{Key, Kind, Lines, Node, Place, shown},
+    yaml::{Key, Kind, Node},
 };
 use crate::{
     class::Registry,
@@ -33,10 +34,27 @@ pub(crate) struct Reader<'a> {
 }
 
 /// A name in a list, with its place.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Named {
     pub(crate) name: String,
     pub(crate) at: Place,
+    pub(crate) secret: bool,
+}
+
+impl Named {
+    /// The name as an error quotes it.
+    pub(crate) fn quoted(&self) -> String {
+        quoted(&self.name, self.secret)
+    }
+}
+
+/// A value as an error quotes it; one from outside may be a secret and is not repeated.
+pub(crate) fn quoted(text: &str, secret: bool) -> String {
+    if secret {
+        "(a value from outside)".into()
+    } else {
+        format!("`{}`", shown(text))
+    }
 }
 
 /// A value as read.
@@ -196,6 +214,7 @@ impl<'a> Reader<'a> {
                 Named {
                     name: name.to_owned(),
                     at,
+                    secret: text.secret,
                 }
             })
             .collect()
@@ -216,7 +235,11 @@ impl<'a> Reader<'a> {
                     .add(Problem::new(entry.at, message).item(item).setting(def.name));
                 sound = false;
             } else {
-                names.push(Named { name, at: entry.at });
+                names.push(Named {
+                    name,
+                    at: entry.at,
+                    secret: text.secret,
+                });
             }
         }
         let value = Value::List(names.iter().map(|named| named.name.clone()).collect());

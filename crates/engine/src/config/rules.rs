@@ -8,8 +8,9 @@ use hie_rules::{ActionDef, MatchMode, RuleDef, RuleError, RuleField, RuleSet, Ru
 use super::{
     error::Problem,
     keys,
+    lines::{Place, shown},
     reader::{Fields, Named, Reader},
-    yaml::{Kind, Node, Place},
+    yaml::{Kind, Node},
 };
 
 /// A rule set as read.
@@ -26,6 +27,9 @@ struct Places<'n> {
     at: Place,
     keys: BTreeMap<&'static str, Place>,
     when: Option<&'n Node>,
+    when_secret: bool,
+    /// Whether its keys could be read; if not, what seems to be missing may be what was not read.
+    sound: bool,
     send: Vec<Named>,
 }
 
@@ -104,17 +108,12 @@ impl Reader<'_> {
             rules,
             default,
         };
-        // A set with a wrong key is not compiled: errors that only follow from it would mislead.
-        // Its expressions are compiled all the same, so that their errors are seen at once.
         let compiled = match RuleSet::compile(&def) {
             Ok(set) if self.errors.count() == before => Some(Arc::new(set)),
             Ok(_) => None,
             Err(errors) => {
-                let follow = self.errors.count() > before;
                 for error in errors {
-                    if !follow || error.field == RuleField::When {
-                        self.rule_error(&def, error, &places, default_places.as_ref(), at);
-                    }
+                    self.rule_error(&def, error, &places, default_places.as_ref(), at);
                 }
                 None
             }
@@ -135,6 +134,7 @@ impl Reader<'_> {
         };
         let mut all = (Vec::new(), Vec::new());
         for node in self.sequence(node, "`rules:` of a rule set", None) {
+            let before = self.errors.count();
             let mut fields = self.fields(node, &keys::RULE_SHAPE, None);
             all.0.push(RuleDef {
                 name: fields.text("name"),
@@ -145,10 +145,14 @@ impl Reader<'_> {
             });
             let when = find(node, &["when", "condition", "condition_expression"]);
             let send = fields.names.remove("send").unwrap_or_default();
+            let sound = self.errors.count() == before;
+            let when_secret = fields.values.is_secret("when");
             all.1.push(Places {
                 at: node.at,
                 keys: fields.places,
                 when,
+                when_secret,
+                sound,
                 send,
             });
         }
@@ -159,7 +163,9 @@ impl Reader<'_> {
         let Some(node) = set.nodes.get("default").copied() else {
             return (None, None);
         };
+        let before = self.errors.count();
         let mut fields = self.fields(node, &keys::DEFAULT_SHAPE, None);
+        let sound = self.errors.count() == before;
         let send = fields.values.list("send").to_vec();
         let action = ActionDef {
             send,
@@ -170,6 +176,8 @@ impl Reader<'_> {
             at: node.at,
             keys: fields.places,
             when: None,
+            when_secret: false,
+            sound,
             send,
         };
         (Some(action), Some(places))
@@ -187,6 +195,10 @@ impl Reader<'_> {
             Some(index) => rules.get(index),
             None => default.filter(|_| error.field != RuleField::Name),
         };
+        let certain = matches!(error.field, RuleField::When | RuleField::Delete);
+        if places.is_some_and(|places| !places.sound) && !certain {
+            return;
+        }
         let at = places.map_or(set_at, |places| self.rule_place(places, &error));
         let rule = match error.rule_index {
             Some(index) => match def.rules.get(index).map(|rule| rule.name.as_str()) {
@@ -196,9 +208,17 @@ impl Reader<'_> {
             None if error.field == RuleField::Name => String::new(),
             None => ", default".into(),
         };
-        let message = format!("rule set {}{rule}: {}", def.name, error.message);
+        let hidden = error.field == RuleField::When && places.is_some_and(|p| p.when_secret);
+        let (wrong, help) = match hidden {
+            true => (
+                "what this stands for is not a valid expression".to_owned(),
+                None,
+            ),
+            false => (error.message, error.help),
+        };
+        let message = format!("rule set {}{rule}: {wrong}", shown(&def.name));
         let problem = Problem::new(at, message).setting(error.field.key());
-        self.errors.add(problem.maybe_help(error.help));
+        self.errors.add(problem.maybe_help(help));
     }
 
     fn rule_place(&self, places: &Places<'_>, error: &RuleError) -> Place {

@@ -189,7 +189,7 @@ fn bytes_text(bytes: u64) -> String {
     ];
     UNITS
         .iter()
-        .find(|(_, size)| bytes >= *size && bytes % size == 0)
+        .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size))
         .map_or_else(
             || format!("{bytes} bytes"),
             |(unit, size)| format!("{} {unit}", bytes / size),

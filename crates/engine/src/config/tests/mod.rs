@@ -1,6 +1,7 @@
 //! Tests of the reader against a small registry: whole files in, configuration or errors out.
 
 mod errors;
+mod schema;
 mod values;
 
 use crate::{

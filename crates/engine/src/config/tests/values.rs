@@ -8,7 +8,7 @@ use crate::{
     setting::Value,
 };
 
-const WARD: &str = r#"
+pub(super) const WARD: &str = r#"
 production:
   name: Ward-Feed
   description: From the ward
