@@ -9,18 +9,25 @@ use hie_hl7::{Message, Path};
 ///
 /// Values are text, already unescaped and decoded from the message's character set.
 pub trait Document {
-    /// Shows each value at `path` to `visit` until it answers true, and says whether it did.
+    /// The value at a path without `(*)`; empty text when it is absent. For a whole segment that is there,
+    /// some text that is not empty.
+    fn value(&self, path: &Path) -> Cow<'_, str>;
+
+    /// Shows each value at a path to `visit` until it answers true, and says whether it did.
     ///
-    /// What is absent is shown once as empty text, also for a path with `(*)`, so that every path has at
-    /// least one value. A path without `(*)` has exactly one. A path to a whole segment shows some text
-    /// that is not empty when the segment is there.
+    /// What is absent is shown once as empty text, so that every path has at least one value. A path
+    /// without `(*)` has exactly one.
     fn any(&self, path: &Path, visit: &mut dyn FnMut(&str) -> bool) -> bool;
 }
 
 impl Document for Message<'_> {
+    fn value(&self, path: &Path) -> Cow<'_, str> {
+        text(self, self.get(path).unwrap_or_default())
+    }
+
     fn any(&self, path: &Path, visit: &mut dyn FnMut(&str) -> bool) -> bool {
         if !path.is_plural() {
-            return visit(&text(self, self.get(path).unwrap_or_default()));
+            return visit(&self.value(path));
         }
         let mut values = self.get_all(path).peekable();
         match values.peek() {

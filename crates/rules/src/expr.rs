@@ -1,24 +1,23 @@
 //! A compiled condition. It owns the limits on a rule's text, the tree that the parser builds and its
 //! evaluation over a [`Context`]: no panic, no allocation on plain text, and time bounded by the
-//! expression's length times the message's.
+//! expression's length times the message's. How values are had is in `value`.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
-
-use hie_hl7::Path;
 
 use crate::document::Context;
 use crate::error::CompileError;
 use crate::number;
 use crate::parser;
 use crate::pattern::Pattern;
+use crate::scope::{Place, Places, Scope};
+use crate::value::Value;
 
 /// Longest text of an expression in bytes.
 pub const EXPRESSION_MAX_BYTES: usize = 16 * 1024;
 
 /// Deepest nesting of parentheses, `not` and functions.
-pub const EXPRESSION_MAX_DEPTH: usize = 64;
+pub const EXPRESSION_MAX_DEPTH: usize = 32;
 
 /// A condition over a message, compiled once and evaluated for each message.
 ///
@@ -62,27 +61,41 @@ impl Expr {
     /// Whether the message of this context fulfils the condition.
     #[must_use]
     pub fn eval(&self, context: &Context<'_>) -> bool {
-        self.root.holds(context)
+        self.root.holds(&Scope {
+            context,
+            found: &[],
+        })
     }
 
     /// The part of the text that decided for true: the alternative of an outermost `or` that held, else the
     /// whole text. `None` when the condition does not hold.
     #[must_use]
     pub fn why(&self, context: &Context<'_>) -> Option<&str> {
-        let mut clause = (&self.root, 0..self.text.len());
-        while let Cond::Or(alternatives) = clause.0 {
-            let held = alternatives.iter().find(|c| c.cond.holds(context))?;
-            let known = matches!(held.cond, Cond::Or(_));
-            clause = (&held.cond, held.span.clone());
-            if !known {
-                return self.text.get(clause.1);
-            }
+        self.why_in(&Scope {
+            context,
+            found: &[],
+        })
+    }
+
+    pub(crate) fn why_in(&self, scope: &Scope<'_, '_>) -> Option<&str> {
+        let (mut cond, mut span) = (&self.root, 0..self.text.len());
+        let mut known = false;
+        while let Cond::Or(alternatives) = cond {
+            let held = alternatives
+                .iter()
+                .find(|clause| clause.cond.holds(scope))?;
+            (cond, span, known) = (&held.cond, held.span.clone(), true);
         }
-        clause
-            .0
-            .holds(context)
-            .then(|| self.text.get(clause.1))
-            .flatten()
+        if known || cond.holds(scope) {
+            self.text.get(span)
+        } else {
+            None
+        }
+    }
+
+    /// Numbers the places that several rules may ask for, so that a decision looks each up once.
+    pub(crate) fn number(&mut self, places: &mut Places) {
+        self.root.places(&mut |place| places.number(place));
     }
 
     /// The text as it was compiled.
@@ -181,50 +194,35 @@ impl Relation {
     }
 }
 
-/// What has text: one, or several where a path says `(*)`.
-#[derive(Debug, Clone)]
-pub(crate) enum Value {
-    Literal(Box<str>),
-    Path(Path),
-    Source,
-    /// Two values with a separator between, when the second is not empty: `ADT_A01`.
-    Joined(Path, &'static str, Path),
-    Upper(Box<Value>),
-    Lower(Box<Value>),
-    Length(Box<Value>),
-    SubString(Box<Value>, Range<usize>),
-    Piece(Box<Value>, Box<str>, Range<usize>),
-}
-
 impl Cond {
-    pub(crate) fn holds(&self, context: &Context<'_>) -> bool {
+    pub(crate) fn holds(&self, scope: &Scope<'_, '_>) -> bool {
         match self {
             Cond::Const(answer) => *answer,
-            Cond::Not(inner) => !inner.holds(context),
-            Cond::And(all) => all.iter().all(|c| c.cond.holds(context)),
-            Cond::Or(any) => any.iter().any(|c| c.cond.holds(context)),
-            Cond::Exists(value) => value.any(context, &mut |text| !text.is_empty()),
+            Cond::Not(inner) => !inner.holds(scope),
+            Cond::And(all) => all.iter().all(|c| c.cond.holds(scope)),
+            Cond::Or(any) => any.iter().any(|c| c.cond.holds(scope)),
+            Cond::Exists(value) => value.any(scope, &mut |text| !text.is_empty()),
             Cond::Compare {
                 left,
                 op,
                 right,
                 numeric,
-            } => left.any(context, &mut |l| {
-                right.any(context, &mut |r| op.holds(*numeric, l, r))
+            } => left.any(scope, &mut |l| {
+                right.any(scope, &mut |r| op.holds(*numeric, l, r))
             }),
             Cond::Holds {
                 value,
                 relation,
                 part,
-            } => value.any(context, &mut |v| {
-                part.any(context, &mut |p| relation.holds(v, p))
+            } => value.any(scope, &mut |v| {
+                part.any(scope, &mut |p| relation.holds(v, p))
             }),
-            Cond::Like { value, pattern } => value.any(context, &mut |text| pattern.matches(text)),
+            Cond::Like { value, pattern } => value.any(scope, &mut |text| pattern.matches(text)),
             Cond::OneOf {
                 value,
                 texts,
                 numbers,
-            } => value.any(context, &mut |text| {
+            } => value.any(scope, &mut |text| {
                 texts.binary_search_by(|known| (**known).cmp(text)).is_ok()
                     || numbers
                         .iter()
@@ -232,109 +230,29 @@ impl Cond {
             }),
         }
     }
-}
 
-impl Value {
-    /// Shows each text to `visit` until it answers true. What is absent is shown once as empty text.
-    fn any(&self, context: &Context<'_>, visit: &mut dyn FnMut(&str) -> bool) -> bool {
+    /// Shows every place that the condition looks at, to number them.
+    fn places(&mut self, show: &mut dyn FnMut(&mut Place)) {
         match self {
-            Value::Literal(text) => visit(text),
-            Value::Path(path) => context.document.any(path, visit),
-            Value::Source => visit(context.source),
-            Value::Joined(first, separator, second) => {
-                joined(context, first, separator, second, visit)
+            Cond::Const(_) => {}
+            Cond::Not(inner) => inner.places(show),
+            Cond::And(clauses) | Cond::Or(clauses) => {
+                clauses
+                    .iter_mut()
+                    .for_each(|clause| clause.cond.places(show));
             }
-            Value::Upper(inner) => inner.any(context, &mut |text| {
-                visit(&cased(text, u8::is_ascii_lowercase, str::to_uppercase))
-            }),
-            Value::Lower(inner) => inner.any(context, &mut |text| {
-                visit(&cased(text, u8::is_ascii_uppercase, str::to_lowercase))
-            }),
-            Value::Length(inner) => inner.any(context, &mut |text| {
-                visit(&text.chars().count().to_string())
-            }),
-            Value::SubString(inner, range) => {
-                inner.any(context, &mut |text| visit(sub_string(text, range)))
+            Cond::Compare {
+                left: value,
+                right: part,
+                ..
             }
-            Value::Piece(inner, separator, range) => {
-                inner.any(context, &mut |text| visit(piece(text, separator, range)))
+            | Cond::Holds { value, part, .. } => {
+                value.places(show);
+                part.places(show);
+            }
+            Cond::Exists(value) | Cond::Like { value, .. } | Cond::OneOf { value, .. } => {
+                value.places(show)
             }
         }
     }
-
-    /// Whether it may have several texts.
-    pub(crate) fn is_many(&self) -> bool {
-        match self {
-            Value::Path(path) => path.is_plural(),
-            Value::Upper(v) | Value::Lower(v) | Value::Length(v) => v.is_many(),
-            Value::SubString(v, _) | Value::Piece(v, _, _) => v.is_many(),
-            Value::Literal(_) | Value::Source | Value::Joined(..) => false,
-        }
-    }
-}
-
-fn joined(
-    context: &Context<'_>,
-    first: &Path,
-    separator: &str,
-    second: &Path,
-    visit: &mut dyn FnMut(&str) -> bool,
-) -> bool {
-    context.document.any(first, &mut |first| {
-        context
-            .document
-            .any(second, &mut |second| match second.is_empty() {
-                true => visit(first),
-                false => with_joined(&[first, separator, second], visit),
-            })
-    })
-}
-
-/// Joins on the stack: `ADT_A01` is asked for by nearly every rule, and has no need of the heap.
-fn with_joined(parts: &[&str], visit: &mut dyn FnMut(&str) -> bool) -> bool {
-    let mut buffer = [0_u8; 64];
-    let mut used = 0;
-    for part in parts {
-        match buffer.get_mut(used..used + part.len()) {
-            Some(room) => room.copy_from_slice(part.as_bytes()),
-            None => return visit(&parts.concat()),
-        }
-        used += part.len();
-    }
-    let text = buffer
-        .get(..used)
-        .and_then(|bytes| std::str::from_utf8(bytes).ok());
-    match text {
-        Some(text) => visit(text),
-        None => visit(&parts.concat()),
-    }
-}
-
-/// Only text that the change would change is copied.
-fn cased(text: &str, touched: fn(&u8) -> bool, change: fn(&str) -> String) -> Cow<'_, str> {
-    match text.bytes().all(|b| b.is_ascii() && !touched(&b)) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(change(text)),
-    }
-}
-
-/// Characters of the range, counted from 0.
-fn sub_string<'t>(text: &'t str, range: &Range<usize>) -> &'t str {
-    let at = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(at, _)| at);
-    text.get(at(range.start)..at(range.end)).unwrap_or("")
-}
-
-/// Pieces of the range, counted from 0, with the separators between them.
-fn piece<'t>(text: &'t str, separator: &str, range: &Range<usize>) -> &'t str {
-    let mut pieces = text
-        .match_indices(separator)
-        .map(|(at, found)| (at, at + found.len()));
-    let start = match range.start {
-        0 => Some(0),
-        n => pieces.nth(n - 1).map(|(_, after)| after),
-    };
-    let end = pieces
-        .nth(range.len().saturating_sub(1))
-        .map_or(text.len(), |(at, _)| at);
-    start.and_then(|start| text.get(start..end)).unwrap_or("")
 }

@@ -20,6 +20,8 @@ mod parser;
 mod path;
 mod pattern;
 mod ruleset;
+mod scope;
+mod value;
 mod words;
 
 pub use decision::{Decision, Match};

@@ -1,13 +1,18 @@
 //! A compiled rule set. It owns the checks of a definition and the order in which rules are asked; it
 //! sends nothing: the routing engine does what the [`Decision`] says.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fmt;
+
+use smallvec::SmallVec;
 
 use crate::decision::{Decision, Match};
 use crate::def::{ActionDef, MatchMode, RuleDef, RuleSetDef};
 use crate::document::Context;
 use crate::error::CompileError;
 use crate::expr::Expr;
+use crate::scope::{Places, Scope};
 
 /// A fault of a rule set's definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +108,7 @@ pub struct RuleSet {
     rules: Box<[Rule]>,
     default: Option<Action>,
     targets: Vec<Box<str>>,
+    places: Places,
 }
 
 impl RuleSet {
@@ -136,6 +142,7 @@ impl RuleSet {
             rules,
             default,
             targets: compiler.targets,
+            places: compiler.places,
         })
     }
 
@@ -153,6 +160,12 @@ impl RuleSet {
     /// Says what is to be done with a message.
     #[must_use]
     pub fn decide(&self, context: &Context<'_>) -> Decision<'_> {
+        let found: SmallVec<[OnceCell<Cow<'_, str>>; 16]> =
+            (0..self.places.len()).map(|_| OnceCell::new()).collect();
+        let scope = Scope {
+            context,
+            found: &found,
+        };
         let mut decision = Decision::new(&self.name);
         for (index, rule) in self
             .rules
@@ -160,7 +173,7 @@ impl RuleSet {
             .enumerate()
             .filter(|(_, rule)| rule.enabled)
         {
-            let Some(clause) = rule.when.why(context) else {
+            let Some(clause) = rule.when.why_in(&scope) else {
                 continue;
             };
             decision.matched.push(Match {
@@ -198,13 +211,17 @@ impl RuleSet {
 struct Compiler {
     errors: Vec<RuleError>,
     targets: Vec<Box<str>>,
+    places: Places,
 }
 
 impl Compiler {
     fn rule(&mut self, def: &RuleSetDef, at: usize, rule: &RuleDef) -> Option<Rule> {
         self.name(def, at, rule);
         let when = Expr::compile(rule.when.as_deref().unwrap_or(""));
-        let when = when.map_err(|error| self.when(at, error)).ok();
+        let mut when = when.map_err(|error| self.when(at, error)).ok();
+        if let Some(when) = &mut when {
+            when.number(&mut self.places);
+        }
         let action = ActionDef {
             send: rule.send.clone(),
             delete: rule.delete,

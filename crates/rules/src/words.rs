@@ -1,8 +1,9 @@
 //! The vocabulary: which words are operators, functions and variables, and what each means. It owns the
 //! tables from which both the parser and its "did you mean" read, so that they can't differ.
 
-use crate::expr::{Relation, Value};
+use crate::expr::Relation;
 use crate::path;
+use crate::value::Value;
 
 /// A test that is written as a word, between two values or as a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,14 +110,16 @@ pub(crate) fn variable(word: &str) -> Option<Variable> {
     let name = VARIABLES
         .iter()
         .find(|name| name.eq_ignore_ascii_case(word))?;
-    let (code, event) = (path::known(b"MSH", 9, 1), path::known(b"MSH", 9, 2));
+    let typed = Box::new([1, 2].map(|component| path::known(b"MSH", 9, component).into()));
     Some(match *name {
         "true" => Variable::Const(true),
         "false" => Variable::Const(false),
         "Source" => Variable::Value(Value::Source),
-        "MessageType" => Variable::Value(Value::Joined(code, "^", event)),
-        "ControlId" | "HL7.Identifier" => Variable::Value(Value::Path(path::known(b"MSH", 10, 0))),
-        _ => Variable::Value(Value::Joined(code, "_", event)),
+        "MessageType" => Variable::Value(Value::Joined(typed, "^")),
+        "ControlId" | "HL7.Identifier" => {
+            Variable::Value(Value::Path(path::known(b"MSH", 10, 0).into()))
+        }
+        _ => Variable::Value(Value::Joined(typed, "_")),
     })
 }
 

@@ -141,3 +141,30 @@ fn length_and_depth_are_limited() {
     let error = Expr::compile(&" ".repeat(EXPRESSION_MAX_BYTES + 1)).unwrap_err();
     assert_eq!((error.offset, error.len), (0, EXPRESSION_MAX_BYTES + 1));
 }
+
+/// The parser recurses with the nesting: the limit must hold on the smallest stack that a thread of ours
+/// has, also unoptimised.
+#[test]
+fn the_deepest_condition_needs_little_stack() {
+    let deep = |open: &str, close: &str| {
+        format!(
+            "{}PID-1 = 1{}",
+            open.repeat(EXPRESSION_MAX_DEPTH),
+            close.repeat(EXPRESSION_MAX_DEPTH)
+        )
+    };
+    let texts = [
+        deep("(", ")"),
+        deep("not ", ""),
+        deep("0 or (", ")"),
+        deep("0 or (1 and (", "))"),
+    ];
+    let compile = move || texts.map(|text| Expr::compile(&text).is_ok());
+    let thread = std::thread::Builder::new()
+        .stack_size(1024 * 1024)
+        .spawn(compile);
+    assert_eq!(
+        thread.expect("a thread").join().expect("no overflow"),
+        [true, true, true, false]
+    );
+}

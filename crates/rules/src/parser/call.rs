@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::vec::IntoIter;
 
 use crate::error::CompileError;
-use crate::expr::{Cond, Value};
+use crate::expr::Cond;
+use crate::value::Value;
 use crate::words::{Function, Test};
 
 use super::node::{Kind, Node};
@@ -125,7 +126,7 @@ fn tested(test: Test, mut arguments: Arguments) -> Result<Cond, CompileError> {
 
 fn exists(node: Node) -> Result<Cond, CompileError> {
     match node.kind {
-        Kind::Segment(path) => Ok(Cond::Exists(Value::Path(path))),
+        Kind::Segment(path) => Ok(Cond::Exists(Value::Path(path.into()))),
         Kind::Value(Value::Literal(_), _) => Err(node
             .fault("Exists asks for a path of the message, not for a text")
             .help("such as Exists(PID-7)")),

@@ -8,8 +8,9 @@ mod test;
 use std::ops::Range;
 
 use crate::error::{self, CompileError};
-use crate::expr::{Clause, Cond, EXPRESSION_MAX_DEPTH, Relation, Value};
+use crate::expr::{Clause, Cond, EXPRESSION_MAX_DEPTH, Relation};
 use crate::lexer::{self, Spanned, Token};
+use crate::value::Value;
 use crate::words::{self, Test};
 
 use node::{Kind, Node, Operand};
@@ -21,7 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<Cond, CompileError> {
         return Ok(Cond::Const(true));
     }
     let mut parser = Parser {
-        tokens,
+        tokens: &tokens,
         next: 0,
         depth: 0,
     };
@@ -32,20 +33,19 @@ pub(crate) fn parse(text: &str) -> Result<Cond, CompileError> {
     }
 }
 
-struct Parser<'a> {
-    tokens: Vec<Spanned<'a>>,
+struct Parser<'t> {
+    tokens: &'t [Spanned<'t>],
     next: usize,
     depth: usize,
 }
 
-impl<'a> Parser<'a> {
-    fn at(&self, ahead: usize) -> Token<'a> {
-        self.tokens
-            .get(self.next + ahead)
-            .map_or(Token::End, |t| t.token.clone())
+impl<'t> Parser<'t> {
+    fn at(&self, ahead: usize) -> &'t Token<'t> {
+        let token = self.tokens.get(self.next + ahead);
+        token.map_or(&Token::End, |spanned| &spanned.token)
     }
 
-    fn peek(&self) -> Token<'a> {
+    fn peek(&self) -> &'t Token<'t> {
         self.at(0)
     }
 
@@ -62,7 +62,7 @@ impl<'a> Parser<'a> {
     }
 
     fn eat(&mut self, wanted: &Token<'_>) -> bool {
-        let hit = self.peek() == *wanted;
+        let hit = self.peek() == wanted;
         if hit {
             self.next += 1;
         }
@@ -218,11 +218,11 @@ impl<'a> Parser<'a> {
     fn primary(&mut self) -> Result<Node, CompileError> {
         let kind = match self.peek() {
             Token::Open => return self.nested(Self::parenthesised),
-            Token::Text(text) => Kind::text(Value::Literal(text.into())),
-            Token::Number(written) => Kind::number(Value::Literal(written.into())),
-            Token::Path(path) if path.field().is_none() => Kind::Segment(path),
-            Token::Path(path) => Kind::text(Value::Path(path)),
-            Token::Word(word) if self.at(1) == Token::Open && !words::is_operator(word) => {
+            Token::Text(text) => Kind::text(Value::Literal((**text).into())),
+            Token::Number(written) => Kind::number(Value::Literal((*written).into())),
+            Token::Path(path) if path.field().is_none() => Kind::Segment(*path),
+            Token::Path(path) => Kind::text(Value::Path((*path).into())),
+            Token::Word(word) if *self.at(1) == Token::Open && !words::is_operator(word) => {
                 return self.nested(|p| p.call(word));
             }
             Token::Word(word) => match words::variable(word) {
@@ -270,7 +270,7 @@ impl<'a> Parser<'a> {
             );
         };
         let mut arguments = Vec::new();
-        while self.peek() != Token::Close {
+        while *self.peek() != Token::Close {
             if !arguments.is_empty() && !self.eat(&Token::Comma) {
                 break;
             }
@@ -285,7 +285,7 @@ impl<'a> Parser<'a> {
 
     /// `("A", "B")`, or `"A,B"` as IRIS writes a list.
     fn list(&mut self) -> Result<Vec<Operand>, CompileError> {
-        if self.peek() != Token::Open {
+        if *self.peek() != Token::Open {
             return test::comma_list(self.primary()?.operand()?);
         }
         let open = self.bump();

@@ -6,7 +6,8 @@ use std::ops::Range;
 use hie_hl7::Path;
 
 use crate::error::CompileError;
-use crate::expr::{Clause, Cond, Value};
+use crate::expr::{Clause, Cond};
+use crate::value::Value;
 
 /// A part of the text, before it is known whether a value or a condition is needed.
 pub(super) struct Node {
@@ -75,7 +76,8 @@ impl Node {
             Kind::Cond(cond) => return Ok(cond),
             Kind::Segment(path) => fault(&span, format!("{path} names a segment, not a condition"))
                 .help(format!("ask for it: Exists({path})")),
-            Kind::Value(Value::Path(path), _) => {
+            Kind::Value(Value::Path(place), _) => {
+                let path = place.path;
                 let ways = format!("compare it, {path} = \"...\", or ask for it, Exists({path})");
                 fault(&span, format!("{path} is a value, not a condition")).help(ways)
             }

@@ -2,9 +2,10 @@
 //! what, and refuses what would look right and never hold.
 
 use crate::error::CompileError;
-use crate::expr::{Compare, Cond, Value};
+use crate::expr::{Compare, Cond};
 use crate::number;
 use crate::pattern::Pattern;
+use crate::value::Value;
 use crate::words::Test;
 
 use super::node::{Kind, Node, Operand};
