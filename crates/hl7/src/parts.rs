@@ -90,10 +90,7 @@ impl<'a> Segment<'a> {
         let separator = Some(self.delimiters.field);
         if !self.is_header() {
             let raw = nth_piece(self.raw, separator, n.checked_add(1).filter(|&n| n > 1)?)?;
-            return Some(Field {
-                raw,
-                splits: Splits::of(&self.delimiters),
-            });
+            return Some(Field::new(raw, Splits::of(&self.delimiters)));
         }
         let (raw, splits) = match n {
             0 => return None,
@@ -104,7 +101,7 @@ impl<'a> Segment<'a> {
                 Splits::of(&self.delimiters),
             ),
         };
-        Some(Field { raw, splits })
+        Some(Field::new(raw, splits))
     }
 
     /// All fields from field 1 on.
@@ -152,6 +149,11 @@ macro_rules! part {
         }
 
         impl<'a> $name<'a> {
+            #[inline]
+            fn new(raw: &'a [u8], splits: Splits) -> Self {
+                Self { raw, splits }
+            }
+
             /// The bytes as they stand in the message.
             pub fn raw(&self) -> &'a [u8] {
                 self.raw
@@ -161,13 +163,13 @@ macro_rules! part {
             #[inline]
             pub fn $nth(&self, n: usize) -> Option<$child<'a>> {
                 let raw = nth_piece(self.raw, self.splits.$split, n)?;
-                Some($child { raw, splits: self.splits })
+                Some($child::new(raw, self.splits))
             }
 
             #[doc = concat!("Every ", $what, ", at least one, empty ones included.")]
             pub fn $all(&self) -> impl Iterator<Item = $child<'a>> + use<'a> {
                 let splits = self.splits;
-                Pieces::new(self.raw, splits.$split).map(move |raw| $child { raw, splits })
+                Pieces::new(self.raw, splits.$split).map(move |raw| $child::new(raw, splits))
             }
         }
 
@@ -192,15 +194,36 @@ part!(
     Component, Subcomponent, subcomponent, subcomponent, subcomponents, "subcomponent"
 );
 
+impl<'a> Field<'a> {
+    /// The first repetition, and the field behind it if there is more.
+    pub(crate) fn split_first(&self) -> (Repetition<'a>, Option<Field<'a>>) {
+        let mut pieces = Pieces::new(self.raw, self.splits.repetition);
+        let first = pieces.next().unwrap_or_default();
+        let rest = pieces.rest().map(|raw| Self {
+            raw,
+            splits: self.splits,
+        });
+        (
+            Repetition {
+                raw: first,
+                splits: self.splits,
+            },
+            rest,
+        )
+    }
+}
+
 /// The smallest part: it splits no further.
 #[derive(Clone, Copy)]
 pub struct Subcomponent<'a> {
     raw: &'a [u8],
-    #[expect(dead_code, reason = "made by the same macro as its siblings")]
-    splits: Splits,
 }
 
 impl<'a> Subcomponent<'a> {
+    fn new(raw: &'a [u8], _: Splits) -> Self {
+        Self { raw }
+    }
+
     /// The bytes as they stand in the message.
     pub fn raw(&self) -> &'a [u8] {
         self.raw

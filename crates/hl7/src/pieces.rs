@@ -105,6 +105,11 @@ impl<'a> Pieces<'a> {
             separator,
         }
     }
+
+    /// What has not been given yet; `None` behind the last piece.
+    pub(crate) fn rest(&self) -> Option<&'a [u8]> {
+        self.rest
+    }
 }
 
 impl<'a> Iterator for Pieces<'a> {

@@ -3,7 +3,7 @@
 
 use crate::{
     parts::{Field, Repetition, Segment},
-    path::{FieldPath, Index, Path},
+    path::{FieldPath, Path},
     scan::Segments,
 };
 
@@ -48,8 +48,8 @@ fn in_repetition<'a>(repetition: Repetition<'a>, place: &FieldPath) -> Option<&'
 pub struct Matches<'a> {
     segments: Segments<'a>,
     path: Path,
-    /// The field being looked at and the repetition that comes next.
-    field: Option<(Field<'a>, usize)>,
+    /// What is left of the field being looked at.
+    field: Option<Field<'a>>,
     done: bool,
 }
 
@@ -75,11 +75,16 @@ impl<'a> Matches<'a> {
 
     /// The next match within the field at hand.
     fn next_in_field(&mut self, place: &FieldPath) -> Option<&'a [u8]> {
-        while let Some((field, nth)) = self.field {
-            let repetition = field.repetition(nth);
-            let more = place.repetition == Index::All && repetition.is_some();
-            self.field = more.then_some((field, nth + 1));
-            if let Some(found) = repetition.and_then(|r| in_repetition(r, place)) {
+        while let Some(field) = self.field.take() {
+            let repetition = match place.repetition.single() {
+                Some(nth) => field.repetition(nth)?,
+                None => {
+                    let (first, rest) = field.split_first();
+                    self.field = rest;
+                    first
+                }
+            };
+            if let Some(found) = in_repetition(repetition, place) {
                 return Some(found);
             }
         }
@@ -99,10 +104,7 @@ impl<'a> Iterator for Matches<'a> {
                 return Some(found);
             }
             let segment = self.next_segment()?;
-            let first = place.repetition.single().unwrap_or(1);
-            self.field = segment
-                .field(place.field as usize)
-                .map(|field| (field, first));
+            self.field = segment.field(place.field as usize);
         }
     }
 }

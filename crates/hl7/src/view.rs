@@ -1,6 +1,8 @@
 //! A message as rows to show: every value with the path that names it. Owns
 //! the walk and the numbering; layout, colour and decoding are the caller's.
 
+use std::collections::HashMap;
+
 use crate::{
     message::Message,
     parts::{Component, Field, Repetition, Segment},
@@ -38,26 +40,20 @@ impl std::fmt::Debug for Leaf<'_> {
     }
 }
 
-/// The segments of a message, numbered. Allocates once: the counts of names.
+/// The segments of a message, numbered. Counts the names first.
 pub fn rows<'a>(message: &Message<'a>) -> impl Iterator<Item = Row<'a>> + use<'a> {
-    let mut counts: Vec<(&'a [u8], usize, usize)> = Vec::new();
+    let mut counts: HashMap<&'a [u8], (usize, usize)> = HashMap::new();
     for segment in message.segments() {
-        match counts.iter_mut().find(|(name, ..)| *name == segment.name()) {
-            Some((_, total, _)) => *total += 1,
-            None => counts.push((segment.name(), 1, 0)),
-        }
+        counts.entry(segment.name()).or_default().0 += 1;
     }
     message.segments().zip(1..).map(move |(segment, position)| {
-        let count = counts.iter_mut().find(|(name, ..)| *name == segment.name());
-        let (occurrence, repeats) = count.map_or((1, false), |(_, total, seen)| {
-            *seen += 1;
-            (*seen, *total > 1)
-        });
+        let (total, seen) = counts.entry(segment.name()).or_default();
+        *seen += 1;
         Row {
             segment,
             position,
-            occurrence,
-            repeats,
+            occurrence: *seen,
+            repeats: *total > 1,
         }
     })
 }

@@ -2,11 +2,9 @@
 //! identical. Owns padding, what a value may contain, and what cannot be
 //! changed; the message edited from is never touched.
 
-use std::ops::Range;
-
 use thiserror::Error;
 
-mod place;
+mod rewrite;
 
 use crate::{
     charset::Charset,
@@ -129,19 +127,17 @@ impl Edit {
     pub fn set(&mut self, path: &Path, value: &[u8]) -> Result<&mut Self, EditError> {
         self.check_target(path)?;
         self.check_value(path, value)?;
-        let nths = self.occurrences(path);
-        if nths.is_empty() {
+        let (bytes, written) = self.copy_changing(path, |out, segment| {
+            match path.field() {
+                None => out.extend_from_slice(value),
+                Some(place) => self.set_in(out, segment, &place, value),
+            }
+            true
+        });
+        if written == 0 {
             return Err(EditError::SegmentAbsent { path: *path });
         }
-        for nth in nths {
-            match path.field() {
-                None => {
-                    let range = self.segment_range(path, nth).unwrap_or_default();
-                    self.splice(range, value);
-                }
-                Some(place) => self.set_in_segment(path, nth, &place, value),
-            }
-        }
+        self.bytes = bytes;
         Ok(self)
     }
 
@@ -175,12 +171,15 @@ impl Edit {
     /// If the place is protected.
     pub fn delete(&mut self, path: &Path) -> Result<&mut Self, EditError> {
         self.check_target(path)?;
-        // From the last to the first: removing one must not renumber the next.
-        for nth in self.occurrences(path).into_iter().rev() {
-            match path.field() {
-                None => self.remove_segment(path, nth),
-                Some(place) => self.delete_in_segment(path, nth, &place),
-            }
+        let (bytes, written) = self.copy_changing(path, |out, segment| {
+            let Some(place) = path.field() else {
+                return false;
+            };
+            self.delete_in(out, segment, &place);
+            true
+        });
+        if written > 0 {
+            self.bytes = bytes;
         }
         Ok(self)
     }
@@ -212,16 +211,6 @@ impl Edit {
     fn segments(&self) -> Segments<'_> {
         let bytes = self.bytes.get(self.start..).unwrap_or_default();
         Segments::new(bytes, self.line_end, self.delimiters)
-    }
-
-    /// The numbers of the segments that a path means and the message has.
-    fn occurrences(&self, path: &Path) -> Vec<usize> {
-        let name = path.segment().as_slice();
-        let count = self.segments().filter(|s| s.name() == name).count();
-        match path.occurrence().single() {
-            Some(nth) => (nth <= count).then_some(nth).into_iter().collect(),
-            None => (1..=count).collect(),
-        }
     }
 
     fn check_target(&self, path: &Path) -> Result<(), EditError> {
@@ -276,10 +265,6 @@ impl Edit {
         } else {
             Err(EditError::NotASegment)
         }
-    }
-
-    fn splice(&mut self, range: Range<usize>, value: &[u8]) {
-        self.bytes.splice(range, value.iter().copied());
     }
 }
 

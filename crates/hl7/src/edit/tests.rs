@@ -203,3 +203,34 @@ fn edits_follow_one_another() {
     let want = "MSH|^~\\&|A|B\rPID|1||7^x~8^y&z\rOBX|2||was second\rZAB|one|^two\r";
     assert_eq!(got.as_deref(), Ok(want));
 }
+
+/// Quadratic work here would take hours, not a moment: what is plural is done in
+/// one pass.
+#[test]
+fn a_hostile_number_of_places_costs_no_more_than_its_bytes() {
+    let mut raw = b"MSH|^~\\&|A\rPID|1||".to_vec();
+    raw.extend(std::iter::repeat_n(*b"7~", 300_000).flatten());
+    raw.extend(std::iter::repeat_n(*b"\rOBX|1|a", 300_000).flatten());
+    let message = Message::parse(&raw).unwrap();
+    let [ids, values] = ["PID-3[*].2", "OBX[*]-2"].map(|path| Path::parse(path).unwrap());
+    let mut edit = Edit::new(&message);
+    edit.set(&ids, b"x").unwrap().set(&values, b"b").unwrap();
+    let edited = edit.finish();
+    let after = Message::parse(&edited).unwrap();
+    assert_eq!(after.get_all(&ids).filter(|v| *v == b"x").count(), 300_001);
+    assert_eq!(
+        after.get_all(&values).filter(|v| *v == b"b").count(),
+        300_000
+    );
+    let mut edit = Edit::new(&after);
+    edit.delete(&ids)
+        .unwrap()
+        .delete(&Path::parse("OBX[*]").unwrap())
+        .unwrap();
+    let emptied = edit.finish();
+    assert_eq!(Message::parse(&emptied).unwrap().segments().count(), 2);
+    assert_eq!(
+        crate::view::rows(&after).filter(|row| row.repeats).count(),
+        300_000
+    );
+}
