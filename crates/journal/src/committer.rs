@@ -10,6 +10,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -53,6 +54,7 @@ impl Shared {
         self.durable.load(Ordering::Acquire)
     }
 
+    /// Ends the log for writing: nothing more is taken, all who wait are told.
     fn fail(&self, error: LogError) {
         let mut forming = self.forming.lock();
         forming.poison = Some(error.clone());
@@ -74,7 +76,17 @@ pub(crate) struct Committer {
 
 impl Committer {
     /// The thread: ends when the log closes, or at the first error.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
+        let shared = self.shared.clone();
+        // A defect here must not leave anybody waiting for ever.
+        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            shared.fail(LogError::Poisoned("its committer ended by a defect".into()));
+        }
+        shared.ended.store(true, Ordering::Release);
+        shared.preparer.closing();
+    }
+
+    fn work(mut self) {
         while let Some(flight) = self.next() {
             if let Err(error) = self.commit(&flight) {
                 self.shared.fail(error);
@@ -82,8 +94,6 @@ impl Committer {
             }
             self.publish(flight);
         }
-        self.shared.ended.store(true, Ordering::Release);
-        self.shared.preparer.closing();
     }
 
     /// Sleeps until there is something to write; after a pause in traffic that is a mark.

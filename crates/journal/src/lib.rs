@@ -8,6 +8,8 @@
 
 pub mod file;
 pub mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 mod committer;
 mod forming;

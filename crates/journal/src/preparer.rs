@@ -143,10 +143,11 @@ impl Preparer {
     fn next(&self, ended: &dyn Fn() -> bool) -> Option<(Place, u64)> {
         let mut state = self.state.lock();
         loop {
-            if ended() || (state.stop && !state.urgent) {
+            if ended() {
                 return None;
             }
-            if let Some(want) = state.want {
+            // While the log closes the committer still drains, and may need a segment for that.
+            if let Some(want) = state.want.filter(|_| !state.stop || state.urgent) {
                 return Some(want);
             }
             self.changed.wait(&mut state);

@@ -134,10 +134,7 @@ impl Survey {
     fn start(&self, files: &Files<'_>, hint: OpenHint) -> Result<usize, OpenError> {
         let mut start = 0;
         for (i, place) in self.places.iter().enumerate().rev() {
-            let file = files.open(*place)?;
-            let first = SegmentReader::new(&*file, *place, self.meta.log_id, 64 << 10)
-                .frame(place.first_frame());
-            if first.map_err(files.cannot_read(*place))?.is_ok() {
+            if files.first_frame(*place, self.meta.log_id)?.is_ok() {
                 start = i;
                 break;
             }
@@ -162,9 +159,11 @@ impl Survey {
             let Some(next) = self.places.get(i + 1).copied() else {
                 return Ok((end, bad));
             };
+            // A torn frame there is no reason to move: cut, it would leave nothing that says
+            // where this segment ended.
             let follows = files
-                .header(next, self.meta.log_id)?
-                .is_some_and(|h| h.prev_end == end);
+                .first_frame(next, self.meta.log_id)?
+                .is_ok_and(|h| h.prev_end == end);
             if !follows {
                 return Ok((end, bad));
             }
@@ -241,7 +240,10 @@ impl Survey {
             } else {
                 place.first_frame()
             };
-            let rest = files.rest(place, self.meta.log_id, from)?;
+            let mut rest = files.rest(place, self.meta.log_id, from)?;
+            if i > self.tail && files.contradicts(place, self.meta.log_id, end)? {
+                rest.later = Some(from);
+            }
             if let Some(later) = rest.later {
                 let reason =
                     format!("{bad}, but a later frame stands at {later}: this one was durable");
@@ -329,11 +331,27 @@ impl Files<'_> {
         OpenError::io("read", place.path(self.dir))
     }
 
-    /// The header of a segment's first frame, if it is one.
-    fn header(&self, place: Place, log_id: u64) -> Result<Option<FrameHeader>, OpenError> {
+    /// A segment's first frame, verified as a whole.
+    fn first_frame(
+        &self,
+        place: Place,
+        log_id: u64,
+    ) -> Result<Result<FrameHeader, Bad>, OpenError> {
+        let file = self.open(place)?;
+        let mut reader = SegmentReader::new(&*file, place, log_id, 64 << 10);
+        reader
+            .frame(place.first_frame())
+            .map_err(self.cannot_read(place))
+    }
+
+    /// Whether a segment's first frame, whole or torn, says that it follows something else than
+    /// the frame that ended at `end`.
+    fn contradicts(&self, place: Place, log_id: u64, end: u64) -> Result<bool, OpenError> {
         let file = self.open(place)?;
         let header = SegmentReader::new(&*file, place, log_id, 0).header(place.first_frame());
-        Ok(header.map_err(self.cannot_read(place))?.ok())
+        Ok(header
+            .map_err(self.cannot_read(place))?
+            .is_ok_and(|h| h.prev_end != end))
     }
 
     fn rest(&self, place: Place, log_id: u64, from: u64) -> Result<Rest, OpenError> {

@@ -346,9 +346,11 @@ impl Log for SegmentLog {
         self.note(|meta| meta.trimmed_to = meta.trimmed_to.max(trimmed_to))?;
         for place in gone {
             self.shared.table.remove(place.base);
-            self.storage
-                .unlink(&place.path(&self.dir))
-                .map_err(|e| io_error(&e))?;
+            match self.storage.unlink(&place.path(&self.dir)) {
+                // Another trim may have been here first.
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&e)),
+                _ => {}
+            }
         }
         self.storage.sync_dir(&self.dir).map_err(|e| io_error(&e))?;
         self.shared.space.refresh();

@@ -80,6 +80,7 @@ impl Ticket {
     pub fn durable(&self) -> impl Future<Output = Result<Durable, LogError>> + Send + use<> {
         Wait {
             commit: self.commit.clone(),
+            slot: None,
         }
     }
 
@@ -98,21 +99,28 @@ impl Ticket {
 
 struct Wait {
     commit: Arc<Commit>,
+    /// Where our waker stands among the waiting, once it does: a batch may have thousands.
+    slot: Option<usize>,
 }
 
 impl Future for Wait {
     type Output = Result<Durable, LogError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self.commit.state.lock() {
-            State::Durable => Poll::Ready(Ok(Durable(()))),
-            State::Failed(error) => Poll::Ready(Err(error.clone())),
-            State::Pending(wakers) => {
-                if !wakers.iter().any(|w| w.will_wake(cx.waker())) {
-                    wakers.push(cx.waker().clone());
-                }
-                Poll::Pending
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let commit = self.commit.clone();
+        let mut state = commit.state.lock();
+        let wakers = match &mut *state {
+            State::Durable => return Poll::Ready(Ok(Durable(()))),
+            State::Failed(error) => return Poll::Ready(Err(error.clone())),
+            State::Pending(wakers) => wakers,
+        };
+        match self.slot.and_then(|slot| wakers.get_mut(slot)) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => {
+                self.slot = Some(wakers.len());
+                wakers.push(cx.waker().clone());
             }
         }
+        Poll::Pending
     }
 }
