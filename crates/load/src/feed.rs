@@ -65,6 +65,8 @@ pub(crate) struct Tally {
     pub(crate) unanswered: u64,
     pub(crate) resent: u64,
     pub(crate) planned: u64,
+    /// Planned time of the last message, from the start of the run.
+    pub(crate) last_planned: Duration,
     pub(crate) abandoned: u64,
     pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) ledger: Sent,
@@ -172,7 +174,7 @@ impl Feed {
         };
         self.down_since = None;
         let now = Instant::now();
-        if now >= self.run.measured_from {
+        if pending.since >= self.run.measured_from {
             self.tally.latency.record(now - pending.since);
         }
         let id = self.ids.at(pending.sequence);

@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use hie_load::ledger::Fate;
+use hie_load::ledger::{Fate, Summary};
 use hie_load::message::{Kind, Template};
 use hie_load::receiver::{Answer, Behaviour, Receiver};
 use hie_load::sender::{self, Arrivals, Load, Pace, Progress, Reconnect};
 use hie_load::{peers, probe};
 use hie_mllp::Framing;
 
-type Outcome = Result<serde_json::Value, Box<dyn std::error::Error>>;
+/// The JSON line, and whether the command did what it is for.
+type Outcome = Result<(String, bool), Box<dyn std::error::Error>>;
 
 #[derive(Parser)]
 #[command(
@@ -174,14 +176,20 @@ async fn main() -> std::process::ExitCode {
             .await
         }
         Command::Sink(sinking) => sink(sinking).await,
-        Command::Null { addr } => serve(peers::null(&addr.to_string()).await).await,
-        Command::Proxy { addr, to } => serve(peers::proxy(&addr.to_string(), &to).await).await,
+        Command::Null { addr } => serve(peers::null(&addr.to_string()).await, addr).await,
+        Command::Proxy { addr, to } => {
+            serve(peers::proxy(&addr.to_string(), &to).await, addr).await
+        }
         Command::Fsync(syncing) => fsync(syncing).await,
     };
     match done {
-        Ok(report) => {
+        Ok((report, good)) => {
             println!("{report}");
-            std::process::ExitCode::SUCCESS
+            if good {
+                std::process::ExitCode::SUCCESS
+            } else {
+                std::process::ExitCode::FAILURE
+            }
         }
         Err(error) => {
             eprintln!("hie-load: {error}");
@@ -207,7 +215,9 @@ async fn load(sending: Sending, pace: Pace) -> Outcome {
         std::fs::write(path, lines)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    Ok(serde_json::to_value(outcome.report)?)
+    // Without a single answer there is nothing to report but errors: scripts must see that.
+    let answered = !outcome.report.ack_codes.is_empty();
+    Ok((serde_json::to_string(&outcome.report)?, answered))
 }
 
 fn options(sending: &Sending, pace: Pace) -> Result<Load, Box<dyn std::error::Error>> {
@@ -249,8 +259,10 @@ async fn sink(options: Sinking) -> Outcome {
         Answer::Code(options.code.clone())
     };
     let behaviour = Behaviour::of(answer).after(Duration::from_millis(options.delay_ms));
-    let receiver =
-        Receiver::start_with(&options.addr.to_string(), behaviour, Framing::MLLP).await?;
+    let receiver = Receiver::start_with(&options.addr.to_string(), behaviour, Framing::MLLP)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", options.addr))?;
+    eprintln!("listening on {}", receiver.addr());
     if options.log.is_some() {
         receiver.keep_log();
     }
@@ -277,22 +289,35 @@ async fn sink(options: Sinking) -> Outcome {
         std::fs::write(path, lines)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    let (summary, span) = (receiver.summary(), receiver.span().as_secs_f64());
-    let mut report = serde_json::to_value(summary)?;
-    report["connections"] = json!(receiver.connections());
-    report["seconds"] = json!((span * 100.0).round() / 100.0);
-    report["per_second"] = json!((summary.received as f64 / span.max(1e-9) * 10.0).round() / 10.0);
-    Ok(report)
+    let span = receiver.span().as_secs_f64();
+    let summary = receiver.summary();
+    let report = SinkReport {
+        summary,
+        connections: receiver.connections(),
+        seconds: (span * 100.0).round() / 100.0,
+        per_second: (summary.received as f64 / span.max(1e-9) * 10.0).round() / 10.0,
+    };
+    Ok((serde_json::to_string(&report)?, true))
 }
 
-async fn serve(peer: std::io::Result<peers::Peer>) -> Outcome {
-    let peer = peer?;
+#[derive(Serialize)]
+struct SinkReport {
+    #[serde(flatten)]
+    summary: Summary,
+    connections: u64,
+    seconds: f64,
+    per_second: f64,
+}
+
+async fn serve(peer: std::io::Result<peers::Peer>, at: SocketAddr) -> Outcome {
+    let peer = peer.map_err(|error| format!("cannot listen on {at}: {error}"))?;
     let addr = peer.addr();
+    eprintln!("listening on {addr}");
     tokio::select! {
         () = peer.run() => {}
         stopped = stopped() => stopped?,
     }
-    Ok(json!({ "addr": addr.to_string() }))
+    Ok((json!({ "addr": addr.to_string() }).to_string(), true))
 }
 
 async fn fsync(options: Syncing) -> Outcome {
@@ -304,7 +329,7 @@ async fn fsync(options: Syncing) -> Outcome {
     } = options;
     let probe =
         tokio::task::spawn_blocking(move || probe::fdatasync(&folder, write_bytes, rate, seconds));
-    Ok(serde_json::to_value(probe.await??)?)
+    Ok((serde_json::to_string(&probe.await??)?, true))
 }
 
 /// Resolves at SIGTERM or SIGINT.

@@ -133,6 +133,7 @@ fn await_turn(feed: &mut Feed, plan: &mut Plan) -> bool {
         return false;
     }
     feed.tally.planned += 1;
+    feed.tally.last_planned = due;
     let early = planned.saturating_duration_since(Instant::now());
     if early.is_zero() {
         if is_hopeless(feed) {

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use hie_mllp::{FrameReader, Framing};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ledger::{Received, Sent, Summary, Verdict};
 use crate::wire::{msh_field, write_ack};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// What happens to a message once it is on the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +102,8 @@ pub struct Receiver {
     shared: Arc<Shared>,
     addr: SocketAddr,
     server: Option<JoinHandle<()>>,
+    /// Holds the port while the receiver is down: bound and not listening, it refuses all.
+    reserved: Option<TcpSocket>,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -142,6 +147,7 @@ impl Receiver {
             shared,
             addr,
             server,
+            reserved: None,
         })
     }
 
@@ -173,22 +179,30 @@ impl Receiver {
         self.server.is_some()
     }
 
-    /// Closes the port and all connections; the account stays.
-    pub async fn down(&mut self) {
+    /// Closes all connections and refuses new ones; the account stays, and the port stays ours.
+    ///
+    /// # Errors
+    /// When somebody else took the port in the instant between closing and reserving it.
+    pub async fn down(&mut self) -> io::Result<()> {
         if let Some(server) = self.server.take() {
             server.abort();
             let _ = server.await;
+            self.reserved = Some(bound(self.addr)?);
         }
+        Ok(())
     }
 
     /// Listens again on the same port.
     ///
     /// # Errors
-    /// When somebody else has taken the port meanwhile.
+    /// What the system says.
     pub async fn up(&mut self) -> io::Result<()> {
         if self.server.is_none() {
-            let listener = TcpListener::bind(self.addr).await?;
-            self.server = Some(tokio::spawn(serve(listener, self.shared.clone())));
+            let socket = self.reserved.take().map_or_else(|| bound(self.addr), Ok)?;
+            self.server = Some(tokio::spawn(serve(
+                socket.listen(BACKLOG)?,
+                self.shared.clone(),
+            )));
         }
         Ok(())
     }
@@ -264,6 +278,17 @@ impl Drop for Receiver {
             server.abort();
         }
     }
+}
+
+fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
 }
 
 /// Accepts until aborted; its connections end with it.

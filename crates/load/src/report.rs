@@ -90,9 +90,9 @@ pub struct Report {
     pub message_bytes: usize,
     /// Length of the measured window, without warm-up, until the last answer.
     pub seconds: f64,
-    /// Answers in the window.
+    /// Answers to messages of the window.
     pub acks: u64,
-    /// Answers in the window by its length.
+    /// These by the length of the window.
     pub per_second: f64,
     /// Of these answers. Closed loop: from just before the write. Open loop: from the planned time.
     pub latency_us: Quantiles,
@@ -124,7 +124,8 @@ pub struct Schedule {
     pub pacing_us: Quantiles,
     /// More than 1 % of those were more than a millisecond late: the run says nothing about the engine.
     pub late_generator: bool,
-    /// The achieved rate is more than 1 % below the planned one: the engine does not carry this rate.
+    /// The run ended more than 1 % (and 50 ms) after its planned end, or messages were abandoned: the
+    /// engine does not carry this rate.
     pub overloaded: bool,
 }
 

@@ -235,6 +235,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     self.frame_ended();
                     let head = self.buffer.consume_around(consume, head);
                     let head = Head(Bytes::copy_from_slice(self.buffer.slice(head)));
+                    // What follows is skipped; it needs no buffer of the limit's size.
+                    self.buffer.shrink();
                     return Err(ReadError::TooLong {
                         limit_bytes: self.limits.max_message_bytes,
                         head,

@@ -48,7 +48,7 @@ async fn goes_down_and_comes_back_on_its_port_with_its_account() {
     send(&receiver, "M1").await;
     let mut open = TcpStream::connect(receiver.addr()).await.unwrap();
     assert!(receiver.wait_for(1, PATIENCE).await);
-    receiver.down().await;
+    receiver.down().await.unwrap();
     assert!(TcpStream::connect(receiver.addr()).await.is_err());
     assert!(!matches!(open.read(&mut [0; 8]).await, Ok(1..)));
     receiver.up().await.unwrap();

@@ -193,7 +193,7 @@ async fn a_sender_reconnects_and_resends_the_same_bytes() {
             receiver
                 .wait_until(|summary| summary.received > seen, Duration::from_millis(50))
                 .await;
-            receiver.down().await;
+            receiver.down().await.unwrap();
             assert!(!receiver.is_up(), "round {round}");
             receiver.set(Behaviour::default());
             receiver.up().await.unwrap();
@@ -218,13 +218,8 @@ async fn a_sender_reconnects_and_resends_the_same_bytes() {
 
 #[tokio::test]
 async fn a_sender_gives_up_on_an_engine_that_stays_away() {
-    let receiver = Receiver::start("127.0.0.1:0").await.unwrap();
-    let addr = receiver.addr();
-    drop(receiver);
-    // The port closes when the aborted task has been dropped.
-    while tokio::net::TcpStream::connect(addr).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    // Nobody listens on the first privileged port, and no test can come to.
+    let addr = "127.0.0.1:1";
     let reconnect = Some(Reconnect {
         every: Duration::from_millis(1),
         give_up_after: Duration::from_millis(20),

@@ -123,6 +123,17 @@ fn skips_an_endless_frame_without_holding_it() {
 }
 
 #[test]
+fn looks_at_each_byte_once() {
+    // Were the frame scanned anew at each byte, this would take minutes, not milliseconds.
+    let wire = vec![b'x'; 2 << 20];
+    let mut decoder = mllp(wire.len());
+    assert_eq!(decoder.step(b"\x0b"), Step::NeedMore { consume: 1 });
+    for length in 0..wire.len() {
+        assert_eq!(decoder.step(&wire[..length]), Step::NeedMore { consume: 0 });
+    }
+}
+
+#[test]
 fn honours_other_framing_bytes() {
     let framing = Framing::new(0x02, 0x03, None).unwrap();
     let mut decoder = Decoder::new(framing, 10);

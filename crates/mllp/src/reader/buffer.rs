@@ -59,7 +59,8 @@ impl ReadBuffer {
 
     /// A consumed payload as bytes of its own.
     pub(super) fn take(&mut self, payload: Range<usize>) -> Bytes {
-        if payload.len() < MOVE_FROM_BYTES {
+        // A payload that stands far behind the front would drag what is before it along.
+        if payload.len() < MOVE_FROM_BYTES || payload.start > payload.len() / 4 {
             return Bytes::copy_from_slice(self.slice(payload));
         }
         let rest = self.unread().to_vec();
@@ -108,6 +109,12 @@ impl ReadBuffer {
         &mut self.bytes
     }
 
+    /// Keeps the unread bytes and nothing else.
+    pub(super) fn shrink(&mut self) {
+        self.bytes = self.unread().to_vec();
+        self.front = 0;
+    }
+
     /// What could be given back while nothing is buffered: `Some(true)` when it is worth a timer,
     /// `Some(false)` when only if one runs anyway.
     pub(super) fn release_gain(&self) -> Option<bool> {
@@ -153,6 +160,17 @@ mod tests {
         assert_eq!(buffer.take(payload).len(), 99_999);
         assert_eq!(buffer.unread(), b"rest");
         assert!(buffer.capacity() < 100);
+    }
+
+    #[test]
+    fn copies_a_large_payload_that_stands_far_behind_the_front() {
+        let mut buffer = ReadBuffer::default();
+        buffer.spare().extend(vec![b'x'; 200_000]);
+        buffer.consume(100_000);
+        let payload = buffer.consume_around(100_000, 1..100_000);
+        assert_eq!(payload, 100_001..200_000);
+        assert_eq!(buffer.take(payload).len(), 99_999);
+        assert!(buffer.unread().is_empty() && buffer.capacity() >= 200_000);
     }
 
     #[test]
