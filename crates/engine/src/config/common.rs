@@ -126,6 +126,7 @@ pub(crate) const LATER_SETTINGS: &[&str] = &[
     "SaveReplies",
     "Schedule",
     "SearchTableClass",
+    "SSLConfig",
     "SendSuperSession",
     "ThrottleDelay",
     "Validation",

@@ -1,7 +1,7 @@
 //! What the parts of a production say of each other: targets, rule sets, and the checks that
 //! classes do themselves. Asked when everything is read.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     Finding, ItemConfig, ProductionConfig,
@@ -20,20 +20,24 @@ use crate::{
 impl Reader<'_> {
     /// Targets of items and of rules, and names of rule sets.
     pub(crate) fn links(&mut self, drafts: &[Draft], rules: &[Rules]) {
+        let known: Known<'_> = drafts
+            .iter()
+            .map(|draft| (draft.config.name.as_str(), draft))
+            .collect();
         for draft in drafts {
             for (setting, names) in &draft.names {
-                self.targets(drafts, names, Some(draft), setting);
+                self.targets(&known, names, Some(draft), setting);
             }
             self.rule_set_names(draft, rules);
         }
         for set in rules {
             // A rule set may name one target in many rules; only entries of one list are twins,
             // and those the rules crate joins.
-            self.targets(drafts, &set.targets, None, "send");
+            self.targets(&known, &set.targets, None, "send");
         }
     }
 
-    fn targets(&mut self, drafts: &[Draft], names: &[Named], from: Option<&Draft>, setting: &str) {
+    fn targets(&mut self, known: &Known<'_>, names: &[Named], from: Option<&Draft>, setting: &str) {
         let item = from.map(|draft| draft.config.name.as_str());
         let mut seen = HashSet::new();
         for named in names {
@@ -43,7 +47,7 @@ impl Reader<'_> {
             } else if self.classless.contains(&named.name) {
                 None
             } else {
-                wrong_target(drafts, named, item)
+                wrong_target(known, named, item)
             };
             if let Some((message, help)) = wrong {
                 let problem = Problem::new(named.at, message).item(item).setting(setting);
@@ -122,29 +126,27 @@ fn without_secrets(mut finding: Finding, item: &ItemConfig) -> Finding {
     finding
 }
 
+/// Items by name.
+type Known<'a> = HashMap<&'a str, &'a Draft>;
+
+fn takes_messages(draft: &Draft) -> bool {
+    !matches!(draft.config.class.build, Build::Service(_))
+}
+
 /// What is wrong with a target, and the help.
 fn wrong_target(
-    drafts: &[Draft],
+    known: &Known<'_>,
     named: &Named,
     from: Option<&str>,
 ) -> Option<(String, Option<String>)> {
-    let takes = |draft: &&Draft| !matches!(draft.config.class.build, Build::Service(_));
     let name = named.name.as_str();
-    let Some(target) = drafts.iter().find(|draft| draft.config.name == name) else {
-        let known = drafts
-            .iter()
-            .filter(takes)
-            .map(|draft| draft.config.name.as_str());
-        return Some((
-            format!("there is no item {}", named.quoted()),
-            did_you_mean(name, known),
-        ));
+    let Some(target) = known.get(name) else {
+        let help = nearest_target(known, name);
+        return Some((format!("there is no item {}", named.quoted()), Some(help)));
     };
-    if !takes(&target) {
-        let message = format!(
-            "`{}` is a service: it lets messages in and takes none",
-            shown(name)
-        );
+    if !takes_messages(target) {
+        let what = "is a service: it lets messages in and takes none";
+        let message = format!("`{}` {what}", shown(&target.config.name));
         return Some((message, Some("name a process or an operation".into())));
     }
     let itself = from == Some(name);
@@ -154,4 +156,28 @@ fn wrong_target(
             None,
         )
     })
+}
+
+/// The nearest item, or which there are.
+fn nearest_target(known: &Known<'_>, name: &str) -> String {
+    const LISTED_MAX: usize = 8;
+    let mut names: Vec<&str> = known
+        .iter()
+        .filter(|(_, draft)| takes_messages(draft))
+        .map(|(name, _)| *name)
+        .collect();
+    names.sort_unstable(); // A map has no order, and an error must always be the same.
+    if let Some(help) = did_you_mean(name, names.iter().copied()) {
+        return help;
+    }
+    let more = if names.len() > LISTED_MAX {
+        ", …"
+    } else {
+        ""
+    };
+    names.truncate(LISTED_MAX);
+    match names.as_slice() {
+        [] => "no item of this production takes messages".into(),
+        names => format!("items that take messages: {}{more}", names.join(", ")),
+    }
 }

@@ -86,7 +86,8 @@ item: 3
              remove the line",
             "9:42: item In2, setting PoolSize: `PoolSize` belongs to the item, not to its \
              settings | write `pool_size:` beside the item's `name:`",
-            "9:79: item In2, setting TargetConfigNames: there is no item `Outt`",
+            "9:79: item In2, setting TargetConfigNames: there is no item `Outt` | no item of this \
+             production takes messages",
             "9:86: item In2, setting TargetConfigNames: `In2` is a service: it lets messages in \
              and takes none | name a process or an operation",
             "11:46: item In2, setting Port: `70000`: expected a whole number from 1 to 65535",
@@ -203,7 +204,8 @@ items:
              `${`",
             "12:16: item In, setting AckMode: `${HUSH}`: what this stands for is not valid; \
              expected one of Immediate, Application, Never | without the line it is `Immediate`",
-            "13:26: item In, setting TargetConfigNames: there is no item (a value from outside)",
+            "13:26: item In, setting TargetConfigNames: there is no item (a value from outside) \
+             | no item of this production takes messages",
         ],
     );
 }
