@@ -1,6 +1,8 @@
 //! The file classes and their adapters: folders watched, files written.
 
+mod complete;
 pub mod disk;
+pub mod folders;
 pub mod inbound;
 pub mod names;
 pub mod operation;

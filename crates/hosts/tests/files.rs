@@ -1,0 +1,586 @@
+//! The file classes in a running production: every file comes in once and whole, goes out as it
+//! came, and what fails stays visible and keeps its bytes.
+
+mod common;
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use common::{Place, files, until, well_formed};
+use hie_engine::{production::StartError, stats::ItemState};
+use hie_store::State;
+
+const A: &str = "MSH|^~\\&|A|||||ADT^A01|1|P|2.5\rPID|1||77\r";
+const B: &str = "MSH|^~\\&|B|||||ADT^A02|2|P|2.5\rPID|1||78\r";
+
+/// From folder `in` through a process to folder `out`; `adapter` and `out` are further settings.
+fn through(adapter: &str, out: &str) -> String {
+    format!(
+        "  - name: In
+    class: HL7FileService
+    adapter: {{ FilePath: @/in, CallInterval: 0.1, {adapter} }}
+    host: {{ TargetConfigNames: Pass }}
+  - name: Pass
+    class: PassthroughProcess
+    host: {{ TargetConfigNames: Out }}
+  - name: Out
+    class: HL7FileOperation
+    host: {{ RetryInterval: 0.05 }}
+    adapter: {{ FilePath: @/out, {out} }}
+"
+    )
+}
+
+/// Puts a file there the way a careful sender does.
+fn drop_file(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    let temp = folder.join(format!(".{name}.part"));
+    fs::write(&temp, bytes).unwrap();
+    fs::rename(temp, folder.join(name)).unwrap();
+}
+
+fn bodies(folder: &Path) -> Vec<Vec<u8>> {
+    let mut bodies: Vec<_> = files(folder)
+        .iter()
+        .map(|name| fs::read(folder.join(name)).unwrap())
+        .collect();
+    bodies.sort();
+    bodies
+}
+
+/// The work folder of the item `In`, where nothing else is said.
+const WORK: &str = "in/.hie-work/In";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_well_formed_message_comes_out_byte_identical() {
+    let Some(messages) = well_formed() else {
+        return;
+    };
+    assert!(
+        messages.len() > 400,
+        "the manifest has {} well-formed messages",
+        messages.len()
+    );
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    for (nth, (_, bytes)) in messages.iter().enumerate() {
+        drop_file(&input, &format!("{nth:04}.hl7"), bytes);
+    }
+    let running = place
+        .start(&through(
+            "ConfirmComplete: None, ArchivePath: @/archive",
+            "Filename: \"%id%.hl7\"",
+        ))
+        .await;
+    until("all files to be archived", || {
+        files(&place.path("archive")).len() == messages.len()
+    })
+    .await;
+    let sent = || {
+        running
+            .item("Out")
+            .stats
+            .completed
+            .load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let received = || {
+        running
+            .item("In")
+            .stats
+            .received
+            .load(std::sync::atomic::Ordering::Relaxed)
+    };
+    until("all messages to be written", || sent() == received()).await;
+
+    // Ids are given in order and one item writes in order, so sorted by id the messages are the
+    // files again, one after the other.
+    let mut written = files(&out);
+    written.sort_by_key(|name| name.trim_end_matches(".hl7").parse::<u64>().unwrap());
+    let written = written
+        .iter()
+        .flat_map(|name| fs::read(out.join(name)).unwrap());
+    let mut names: Vec<_> = files(&place.path("archive"));
+    names.sort_by_key(|name| {
+        let found = fs::metadata(place.path("archive").join(name)).unwrap();
+        (found.modified().unwrap(), name.clone())
+    });
+    let original = names
+        .iter()
+        .flat_map(|name| messages[name[..4].parse::<usize>().unwrap()].1.clone());
+    assert!(written.eq(original), "what came out is not what went in");
+    assert_eq!(
+        running
+            .item("In")
+            .stats
+            .rejected
+            .load(std::sync::atomic::Ordering::Relaxed),
+        0
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_polls_and_takes_files_that_come_later() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    let running = place.start(&through("", "")).await;
+    for nth in 0..3 {
+        drop_file(&input, &format!("{nth}.hl7"), A);
+        until("the file to come out", || files(&out).len() == nth + 1).await;
+    }
+    until("the files to be deleted", || {
+        files(&input).is_empty() && files(&place.path(WORK)) == [".lock"]
+    })
+    .await;
+    assert!(bodies(&out).iter().all(|body| body == A.as_bytes()));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_file_waits_for_its_writer() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    drop_file(&input, "a-empty.hl7", "");
+    drop_file(&input, "b.hl7", A);
+    let running = place.start(&through("ConfirmComplete: None", "")).await;
+    until("the other file to come out", || files(&out).len() == 1).await;
+    assert_eq!(files(&input), ["a-empty.hl7"]);
+    fs::write(input.join("a-empty.hl7"), B).unwrap();
+    until("the file to come out", || {
+        bodies(&out) == [A.as_bytes(), B.as_bytes()]
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_in_the_work_folder_is_taken_up_where_it_was() {
+    let place = Place::new();
+    let out = place.folder("out");
+    let work = place.folder(WORK);
+    place.folder("in");
+    fs::write(work.join("00000003.0.fresh.hl7"), A).unwrap();
+    fs::write(work.join("00000004.1.two.hl7"), format!("{A}{B}")).unwrap();
+    fs::write(work.join("00000005.done.done.hl7"), A).unwrap();
+    fs::write(work.join("readme.txt"), "not ours").unwrap();
+    let running = place
+        .start(&through("ArchivePath: @/archive", "Filename: \"%id%.hl7\""))
+        .await;
+    until("all to be archived", || {
+        files(&place.path("archive")) == ["done.hl7", "fresh.hl7", "two.hl7"]
+    })
+    .await;
+    until("both messages to come out", || files(&out).len() == 2).await;
+    assert_eq!(
+        bodies(&out),
+        [A.as_bytes(), B.as_bytes()],
+        "neither the done file nor the counted message again"
+    );
+    let origins: Vec<String> = running
+        .rows("In")
+        .await
+        .into_iter()
+        .map(|row| row.origin)
+        .collect();
+    assert_eq!(
+        origins,
+        [
+            "fresh.hl7 (possible duplicate)",
+            "two.hl7 (message 2 of 2, possible duplicate)"
+        ]
+    );
+    assert_eq!(
+        files(&work),
+        [".lock", "readme.txt"],
+        "strange files are left alone"
+    );
+
+    drop_file(&place.path("in"), "later.hl7", A);
+    until("a new file to be taken", || {
+        files(&place.path("archive")).contains(&"later.hl7".into())
+    })
+    .await;
+    let last = running.rows("In").await.pop().unwrap();
+    assert_eq!(
+        last.origin, "later.hl7",
+        "no mark on what was never in doubt"
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_loses_nothing_and_a_restart_takes_the_rest() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    const FILES: usize = 200;
+    for nth in 0..FILES {
+        drop_file(
+            &input,
+            &format!("{nth:03}.hl7"),
+            A.replace("|1|P|", &format!("|{nth:03}|P|")),
+        );
+    }
+    let settings = through("ConfirmComplete: None", "Filename: \"%id%.hl7\"");
+    let running = place.start(&settings).await;
+    until("some to come out", || !files(&out).is_empty()).await;
+    running.stop().await;
+    let running = place.start(&settings).await;
+    until("all to come out", || files(&out).len() >= FILES).await;
+    until("the folder to be empty", || files(&input).is_empty()).await;
+    running.stop().await;
+    let mut found = bodies(&out);
+    found.dedup();
+    assert_eq!(found.len(), FILES, "each message");
+    assert_eq!(files(&out).len(), FILES, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_accepted_stays_and_is_accepted_later() {
+    let mut place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    drop_file(&input, "a.hl7", format!("{A}{B}"));
+    place.reserve = "1 TiB";
+    let running = place
+        .start(&through("ConfirmComplete: None", "Filename: \"%id%.hl7\""))
+        .await;
+    let trying = || running.item("In").stats.trying().unwrap_or_default();
+    until("the trouble to be shown", || {
+        trying().contains("stays in WorkPath") && trying().contains("disk")
+    })
+    .await;
+    drop_file(&input, "b.hl7", A);
+    running.stop().await;
+    assert_eq!(files(&place.path(WORK)), [".lock", "00000000.0.a.hl7"]);
+    assert_eq!(files(&input), ["b.hl7"], "nothing newer is taken before it");
+    assert!(files(&out).is_empty());
+    place.reserve = "0";
+    let running = place
+        .start(&through("ConfirmComplete: None", "Filename: \"%id%.hl7\""))
+        .await;
+    until("all to come out", || {
+        bodies(&out) == [A.as_bytes(), A.as_bytes(), B.as_bytes()]
+    })
+    .await;
+    until("the folder to be empty", || files(&input).is_empty()).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_are_taken_lose_no_file_in_the_archive() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    let archive = place.folder("archive");
+    fs::write(archive.join("same.hl7"), "older").unwrap();
+    let running = place.start(&through("ArchivePath: @/archive", "")).await;
+    drop_file(&input, "same.hl7", A);
+    until("it to be archived", || files(&archive).len() == 2).await;
+    drop_file(&input, "same.hl7", B);
+    until("the next to be archived", || files(&archive).len() == 3).await;
+    until("both to come out", || files(&out).len() == 2).await;
+    assert_eq!(bodies(&archive), [A.as_bytes(), B.as_bytes(), b"older"]);
+    assert_eq!(fs::read(archive.join("same.hl7")).unwrap(), b"older");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_too_large_is_set_aside_and_recorded() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    let running = place
+        .start(&through("MaxFileSize: 1 KiB, ErrorPath: @/bad", ""))
+        .await;
+    let large = format!("{A}{}", "NTE|1\r".repeat(1000));
+    drop_file(&input, "large.hl7", &large);
+    drop_file(&input, "small.hl7", A);
+    until("the small one to come out", || files(&out).len() == 1).await;
+    until("the large one to be set aside", || {
+        files(&place.path("bad")) == ["large.hl7"]
+    })
+    .await;
+    assert_eq!(bodies(&place.path("bad")), [large.as_bytes()]);
+    let rows = running.rows("In").await;
+    let bad = rows.iter().find(|row| row.origin == "large.hl7").unwrap();
+    assert_eq!(bad.state, State::Error);
+    assert!(
+        bad.reason.contains("MaxFileSize") && bad.reason.contains("1024"),
+        "{}",
+        bad.reason
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_message_is_kept_in_error_with_its_bytes() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    let running = place.start(&through("ArchivePath: @/archive", "")).await;
+    drop_file(&input, "mixed.hl7", format!("NO|MESSAGE\r{A}"));
+    until("it to be archived", || {
+        files(&place.path("archive")) == ["mixed.hl7"]
+    })
+    .await;
+    until("the good one to come out", || {
+        bodies(&out) == [A.as_bytes()]
+    })
+    .await;
+    let rows = running.rows("In").await;
+    let bad = rows.iter().find(|row| row.state == State::Error).unwrap();
+    assert_eq!(bad.origin, "mixed.hl7 (message 1 of 2)");
+    assert!(bad.reason.contains("MSH"), "{}", bad.reason);
+    assert_eq!(
+        &running.0.broker.store.body(bad.body).unwrap()[..],
+        b"NO|MESSAGE\r"
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_messages_go_to_their_handler_and_plain_files_pass_as_they_are() {
+    let place = Place::new();
+    let (input, bad) = (place.folder("in"), place.folder("bad"));
+    let (raw, raw_out) = (place.folder("raw"), place.folder("raw-out"));
+    let running = place
+        .start(
+            "  - name: In
+    class: EnsLib.HL7.Service.FileService
+    adapter: { FilePath: @/in, CallInterval: 0.1 }
+    host: { TargetConfigNames: Drop, BadMessageHandler: Bad }
+  - name: Raw
+    class: EnsLib.File.PassthroughService
+    adapter: { FilePath: @/raw, CallInterval: 0.1, FileSpec: \"*.pdf;*.bin\" }
+    host: { TargetConfigNames: RawOut }
+  - name: Bad
+    class: FileOperation
+    adapter: { FilePath: @/bad }
+  - name: RawOut
+    class: EnsLib.File.PassthroughOperation
+    adapter: { FilePath: @/raw-out }
+  - name: Drop
+    class: DiscardOperation
+    host: { Reason: nobody wants it }
+",
+        )
+        .await;
+    let odd: Vec<u8> = (0..=255).cycle().take(5000).collect();
+    drop_file(&raw, "a.bin", &odd);
+    drop_file(&raw, "b.txt", "not asked for");
+    drop_file(&input, "bad.hl7", "no message");
+    drop_file(&input, "good.hl7", A);
+    until("the plain file to come out", || {
+        bodies(&raw_out) == [odd.as_slice()]
+    })
+    .await;
+    until("the bad one to reach its handler", || {
+        bodies(&bad) == [b"no message"]
+    })
+    .await;
+    let discarded = || {
+        running
+            .item("Drop")
+            .stats
+            .discarded
+            .load(std::sync::atomic::Ordering::Relaxed)
+    };
+    until("the good one to be dropped", || discarded() == 1).await;
+    let dropped = running.rows("Drop").await.remove(0);
+    assert_eq!(
+        (dropped.state, dropped.reason.as_str()),
+        (State::Discarded, "nobody wants it")
+    );
+    assert_eq!(files(&raw), ["b.txt"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_hidden_files_are_not_taken() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    fs::write(place.path("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink(place.path("secret"), input.join("a-link.hl7")).unwrap();
+    fs::write(input.join(".hidden.hl7"), A).unwrap();
+    fs::create_dir(input.join("folder.hl7")).unwrap();
+    drop_file(&input, "z.hl7", A);
+    let running = place.start(&through("", "")).await;
+    until("the file to come out", || bodies(&out) == [A.as_bytes()]).await;
+    assert_eq!(files(&input), [".hidden.hl7"]);
+    assert!(input.join("a-link.hl7").is_symlink() && input.join("folder.hl7").is_dir());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_folder_that_is_missing_makes_messages_wait() {
+    let place = Place::new();
+    let input = place.folder("in");
+    let running = place.start(&through("", "")).await;
+    drop_file(&input, "a.hl7", A);
+    let trying = || running.item("Out").stats.trying().unwrap_or_default();
+    until("the operation to try again", || {
+        trying().contains("FilePath")
+    })
+    .await;
+    let out = place.folder("out");
+    until("the message to come out", || bodies(&out) == [A.as_bytes()]).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_fails_holds_up_no_other_file() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    let running = place.start(&through("ArchivePath: @/archive", "")).await;
+    fs::remove_dir(place.path("archive")).unwrap();
+    drop_file(&input, "a.hl7", A);
+    until("the trouble to be shown", || {
+        running
+            .item("In")
+            .stats
+            .trying()
+            .is_some_and(|it| it.contains("ArchivePath"))
+    })
+    .await;
+    drop_file(&input, "b.hl7", B);
+    until("both to come out", || {
+        bodies(&out) == [A.as_bytes(), B.as_bytes()]
+    })
+    .await;
+    place.folder("archive");
+    until("both to be archived", || {
+        files(&place.path("archive")) == ["a.hl7", "b.hl7"]
+    })
+    .await;
+    until("the trouble to be over", || {
+        running.item("In").stats.trying().is_none()
+    })
+    .await;
+    assert_eq!(files(&out).len(), 2, "nothing is accepted twice");
+    running.stop().await;
+}
+
+async fn refusal(place: &Place, adapter: &str) -> (&'static str, String) {
+    match place.try_start(&through(adapter, "")).await {
+        Err(StartError::Item { item, error }) => {
+            assert_eq!(item, "In");
+            (error.code, error.message)
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("the production must not start"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_that_cannot_work_fail_the_start_with_a_remedy() {
+    let place = Place::new();
+    let (code, message) = refusal(&place, "").await;
+    assert_eq!(code, "path-missing");
+    assert!(message.contains("make the folder"), "{message}");
+
+    fs::write(place.path("in"), "a file").unwrap();
+    assert_eq!(refusal(&place, "").await.0, "not-a-folder");
+    fs::remove_file(place.path("in")).unwrap();
+
+    let input = place.folder("in");
+    std::os::unix::fs::symlink(&input, place.path("again")).unwrap();
+    assert_eq!(
+        refusal(&place, "ArchivePath: @/again").await.0,
+        "same-folder"
+    );
+
+    if Path::new("/dev/shm").is_dir() {
+        let other = tempfile::tempdir_in("/dev/shm").unwrap();
+        let (code, message) =
+            refusal(&place, &format!("WorkPath: {}", other.path().display())).await;
+        assert_eq!(code, "cross-device");
+        assert!(message.contains("leave it out"), "{message}");
+    } else {
+        println!("skipped: no second file system at /dev/shm");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_folder_fails_the_start() {
+    let place = Place::new();
+    let input = place.folder("in");
+    place.folder("work");
+    fs::set_permissions(&input, fs::Permissions::from_mode(0o555)).unwrap();
+    // The superuser may write everywhere but there.
+    let superuser = fs::write(input.join("x"), "").is_ok();
+    let folder = if superuser {
+        "/proc".into()
+    } else {
+        input.display().to_string()
+    };
+    let adapter = format!("FilePath: {folder}, WorkPath: @/work, CallInterval: 0.1");
+    let items = through("", "").replacen("FilePath: @/in, CallInterval: 0.1, ", &adapter, 1);
+    match place.try_start(&items).await {
+        Err(StartError::Item { error, .. }) => {
+            assert_eq!(error.code, "path-not-writable", "{error}");
+            assert!(error.message.contains("write to FilePath"), "{error}");
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("the production must not start"),
+    }
+    fs::set_permissions(&input, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_engines_cannot_work_in_one_work_folder() {
+    let (one, two) = (Place::new(), Place::new());
+    one.folder("in");
+    one.folder("out");
+    let running = one.start(&through("", "")).await;
+    let shared = one.path("in").display().to_string();
+    let items = through("", "").replace("@/in", &shared);
+    match two.try_start(&items).await {
+        Err(StartError::Item { error, .. }) => assert_eq!(error.code, "folder-in-use", "{error}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("the second must not start"),
+    }
+    assert_eq!(running.item("In").stats.state(), ItemState::Running);
+    running.stop().await;
+    two.try_start(&items).await.unwrap().stop().await;
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let place = Place::new();
+    let refused = |items: String| {
+        let errors = place.config(&items).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        (
+            errors[0].setting.clone().unwrap_or_default(),
+            errors[0].message.clone(),
+        )
+    };
+    assert_eq!(refused(through("ArchivePath: @/in", "")).0, "ArchivePath");
+    assert_eq!(refused(through("FileSpec: \"in/*\"", "")).0, "FileSpec");
+    assert_eq!(refused(through("", "Filename: \"%x\"")).0, "Filename");
+    assert_eq!(
+        refused(through("", "MessageTerminator: CR")).0,
+        "MessageTerminator"
+    );
+    let pool = through("", "").replacen(
+        "class: HL7FileService",
+        "class: HL7FileService\n    pool_size: 2",
+        1,
+    );
+    assert!(refused(pool).1.contains("pool_size"));
+    let stranger = through("", "").replacen(
+        "TargetConfigNames: Out",
+        "TargetConfigNames: Out, ResponseFrom: Other",
+        1,
+    ) + "  - name: Other\n    class: DiscardOperation\n";
+    assert_eq!(refused(stranger).0, "ResponseFrom");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appended_messages_are_parted_by_a_line_feed() {
+    let place = Place::new();
+    let (input, out) = (place.folder("in"), place.folder("out"));
+    drop_file(&input, "both.hl7", format!("{A}{B}"));
+    let running = place
+        .start(&through("", "Overwrite: append, Filename: all.hl7"))
+        .await;
+    until("both to be written", || {
+        bodies(&out) == [format!("{A}\n{B}\n").into_bytes()]
+    })
+    .await;
+    running.stop().await;
+}
