@@ -254,11 +254,12 @@ impl Iterator for Reader {
     type Item = Result<Live, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if !self.ended && self.used >= self.chunk.len() {
-            if let Err(error) = self.next_chunk() {
-                self.ended = true;
-                return Some(Err(error));
-            }
+        if !self.ended
+            && self.used >= self.chunk.len()
+            && let Err(error) = self.next_chunk()
+        {
+            self.ended = true;
+            return Some(Err(error));
         }
         if self.ended {
             return None;

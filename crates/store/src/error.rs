@@ -56,6 +56,9 @@ pub enum StoreError {
         "the index failed: {0}; it is derived from the journal: stop the engine, delete the index files, start again and it is rebuilt"
     )]
     Index(Arc<str>),
+    /// The index is not as it was written; it is made anew from the log.
+    #[error("the index is damaged: {0}; it is rebuilt from the journal")]
+    IndexDamaged(Arc<str>),
     /// The index has not yet caught up with the log, or cannot.
     #[error("the index is behind the journal by {lag_bytes} bytes; wait until it has caught up")]
     IndexBehind {
@@ -82,6 +85,7 @@ impl StoreError {
             Self::TooManyItems => "too-many-items",
             Self::Io { .. } => "store-io",
             Self::Index(_) => "index-failed",
+            Self::IndexDamaged(_) => "index-damaged",
             Self::IndexBehind { .. } => "index-behind",
             Self::NoSuchMessage(_) => "no-such-message",
             Self::Closed => "store-closed",
@@ -116,6 +120,12 @@ impl StoreError {
 impl From<rusqlite::Error> for StoreError {
     /// The text of SQLite's errors names tables and conditions, never values.
     fn from(error: rusqlite::Error) -> Self {
-        Self::Index(error.to_string().into())
+        use rusqlite::ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase};
+        let text = error.to_string().into();
+        match error.sqlite_error_code() {
+            // Ids are never used twice, so a violated constraint says that rows are not ours.
+            Some(ConstraintViolation | DatabaseCorrupt | NotADatabase) => Self::IndexDamaged(text),
+            _ => Self::Index(text),
+        }
     }
 }

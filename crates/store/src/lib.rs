@@ -8,12 +8,16 @@
 
 mod checkpoint;
 mod error;
+mod index;
 mod live;
 mod model;
 mod names;
 mod options;
+mod reader;
 mod record;
 mod recover;
+mod retention;
+mod search;
 mod shared;
 mod store;
 mod tail;
@@ -24,4 +28,7 @@ mod tests;
 pub use error::StoreError;
 pub use model::*;
 pub use options::{Recovered, Report, StoreOptions};
+pub use reader::Reader;
+pub use retention::{Keep, PurgeReport, PurgeRequest, RetentionPolicy, RetentionReport};
+pub use search::{Count, HeaderRow, Page, Query};
 pub use store::Store;

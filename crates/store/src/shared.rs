@@ -15,7 +15,7 @@ use std::{
 use hie_journal::{Epoch, Log, Position};
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::{BodyRef, StoreError, live::Redirects, names::Names};
+use crate::{BodyRef, StoreError, index::Pool, live::Redirects, names::Names};
 
 /// Work for the tail thread, run between two batches.
 pub(crate) type Job = Box<dyn FnOnce(&mut crate::tail::Tail) + Send>;
@@ -31,10 +31,18 @@ pub(crate) struct Shared {
     /// reading over such an append.
     pub(crate) floor: RwLock<Position>,
     pub(crate) index: IndexStatus,
+    /// Connections that read the index.
+    pub(crate) pool: Pool,
 }
 
 impl Shared {
-    pub(crate) fn new(log: Arc<dyn Log>, epoch: Epoch, names: Names, next_id: u64) -> Self {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        epoch: Epoch,
+        names: Names,
+        next_id: u64,
+        pool: Pool,
+    ) -> Self {
         Self {
             log,
             epoch,
@@ -44,8 +52,31 @@ impl Shared {
             moved: MovedBodies::default(),
             floor: RwLock::new(Position(0)),
             index: IndexStatus::default(),
+            pool,
         }
     }
+
+    /// About how many bytes of log the index has not seen.
+    pub(crate) fn index_lag_bytes(&self) -> u64 {
+        bytes_between(&*self.log, self.index.watermark())
+    }
+}
+
+/// About how many bytes of durable log lie at and behind a position. Positions need not be dense,
+/// so a part of a stretch between two trim points is taken as the same part of its bytes.
+pub(crate) fn bytes_between(log: &dyn Log, from: Position) -> u64 {
+    let durable = log.extent().durable;
+    if from >= durable {
+        return 0;
+    }
+    let points = log.trim_points();
+    let ends = points.iter().skip(1).map(|(end, _)| *end).chain([durable]);
+    let part = |(&(begin, bytes), end): (&(Position, u64), Position)| {
+        let (whole, left) = (end.0.saturating_sub(begin.0), end.0.saturating_sub(from.0));
+        let share = u128::from(left.min(whole)) * u128::from(bytes);
+        u64::try_from(share / u128::from(whole.max(1))).unwrap_or(bytes)
+    };
+    points.iter().zip(ends).map(part).sum()
 }
 
 /// How far the index is.
@@ -88,6 +119,10 @@ impl MovedBodies {
         self.table.read().resolve(body)
     }
 
+    pub(crate) fn all(&self) -> Redirects {
+        self.table.read().clone()
+    }
+
     pub(crate) fn insert(&self, old: BodyRef, new: BodyRef) {
         self.table.write().insert(old, new);
         self.any.store(true, Ordering::Release);
@@ -125,25 +160,30 @@ impl Bell {
         Position(self.newest.load(Ordering::Acquire))
     }
 
-    /// Hands the tail thread a job; false where it has stopped.
-    pub(crate) fn send(&self, job: Job) -> bool {
+    /// Hands the tail thread a job; one that has stopped drops it.
+    pub(crate) fn send(&self, job: Job) {
         let mut waiting = self.waiting.lock();
-        if waiting.stop {
-            return false;
+        if !waiting.stop {
+            waiting.jobs.push_back(job);
+            self.woken.notify_one();
         }
-        waiting.jobs.push_back(job);
-        self.woken.notify_one();
-        true
     }
 
     pub(crate) fn stop(&self) {
         let mut waiting = self.waiting.lock();
         waiting.stop = true;
+        waiting.jobs.clear();
         self.woken.notify_one();
     }
 
     pub(crate) fn stopping(&self) -> bool {
         self.waiting.lock().stop
+    }
+
+    /// Whether a job or the end waits.
+    pub(crate) fn somebody_waits(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.stop || !waiting.jobs.is_empty()
     }
 
     pub(crate) fn next_job(&self) -> Option<Job> {

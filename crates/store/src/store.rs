@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use crate::{
     Appended, BodyRef, ItemId, LegBody, MessageId, NewBody, NewLeg, NewMessage, Recovered, Report,
     SessionId, Step, StoreError, StoreOptions,
     checkpoint::Place,
+    index::{self, Pool},
     names::Names,
     record::{AcceptOut, Encode, StartedOut, StepOut, body_range},
     recover::{checkpoint_position, recover},
@@ -102,8 +104,16 @@ impl Store {
         let mut report = Report::default();
         let mut found = recover(&*log, &place, &names, &mut report)?;
         let live = std::mem::take(&mut found.live);
-        let shared = Arc::new(Shared::new(log, epoch, names, found.delta.next_id));
-        let tail = Tail::new(shared.clone(), place, options, found, report.checkpoint);
+        let pool = Pool::new(index::path(dir));
+        let shared = Arc::new(Shared::new(log, epoch, names, found.delta.next_id, pool));
+        let tail = Tail::new(
+            shared.clone(),
+            dir.to_owned(),
+            place,
+            options,
+            found,
+            report.checkpoint,
+        );
         let handle = std::thread::Builder::new()
             .name("hie-store-tail".into())
             .spawn(move || tail.run())
@@ -335,14 +345,30 @@ impl Store {
         &self,
         job: impl FnOnce(&mut Tail) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.send_to_tail(job)
+            .recv()
+            .map_err(|_| StoreError::Closed)
+    }
+
+    /// The same for somebody who does not wait for ever.
+    pub(crate) fn on_tail_within<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        job: impl FnOnce(&mut Tail) -> T + Send + 'static,
+    ) -> Result<T, mpsc::RecvTimeoutError> {
+        self.send_to_tail(job).recv_timeout(timeout)
+    }
+
+    /// The answer never comes where the tail thread has stopped.
+    fn send_to_tail<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Tail) -> T + Send + 'static,
+    ) -> mpsc::Receiver<T> {
         let (answer, result) = mpsc::sync_channel(1);
-        let sent = self.shared.bell.send(Box::new(move |tail| {
-            let _ = answer.send(job(tail)); // the asker waits below
+        self.shared.bell.send(Box::new(move |tail| {
+            let _ = answer.send(job(tail)); // the asker may have gone
         }));
-        if !sent {
-            return Err(StoreError::Closed);
-        }
-        result.recv().map_err(|_| StoreError::Closed)
+        result
     }
 }
 

@@ -3,13 +3,14 @@
 //! Owns the difference to the last checkpoint, writes checkpoints, and feeds the index. It is the
 //! only writer of both. It never holds what an append needs, so it may take its time.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use hie_journal::{LogError, Position, Record as LogRecord};
 
 use crate::{
     Live, StoreError, StoreOptions,
     checkpoint::{Head, Place, Reader, Writer},
+    index::Index,
     live::{Delta, merge},
     record,
     recover::{Found, SCAN_BYTES},
@@ -19,9 +20,20 @@ use crate::{
 /// How long to wait before looking again for records that were appended but not yet durable.
 const NOT_YET_DURABLE: Duration = Duration::from_millis(10);
 
+/// Scans that the index may do at the end of the engine; a rebuild goes on at the next start.
+const LAST_SCANS: u32 = 16;
+
+/// Rounds that a broken index rests before it is tried again, doubled each time.
+const REST_MIN: u32 = 32;
+const REST_MAX: u32 = 4096;
+
+/// The tail thread works with what the messages leave of the processor.
+const NICENESS: i32 = 5;
+
 pub(crate) struct Tail {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) place: Place,
+    dir: PathBuf,
+    place: Place,
     options: StoreOptions,
     delta: Delta,
     /// Records below are in the delta or the checkpoint.
@@ -31,6 +43,10 @@ pub(crate) struct Tail {
     /// Bytes of log since then.
     since_checkpoint: u64,
     checkpoint_bytes: u64,
+    index: Option<Index>,
+    /// Rounds until a broken index is opened again, and how long it rested last.
+    index_rests: u32,
+    index_rested: u32,
     records: Vec<LogRecord>,
     /// It met something that it cannot get past; said once.
     stuck: bool,
@@ -39,6 +55,7 @@ pub(crate) struct Tail {
 impl Tail {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        dir: PathBuf,
         place: Place,
         options: StoreOptions,
         found: Found,
@@ -47,6 +64,7 @@ impl Tail {
         let checkpoint_bytes = place.bytes();
         Self {
             shared,
+            dir,
             place,
             options,
             delta: found.delta,
@@ -54,6 +72,9 @@ impl Tail {
             checkpoint: checkpoint.filter(|_| found.has_base),
             since_checkpoint: found.tail_bytes,
             checkpoint_bytes,
+            index: None,
+            index_rests: 0,
+            index_rested: 0,
             records: Vec::new(),
             stuck: false,
         }
@@ -61,22 +82,37 @@ impl Tail {
 
     /// The life of the thread: ends when the bell says so.
     pub(crate) fn run(mut self) {
-        let mut again = None;
+        yield_to_others();
+        self.open_index();
+        let mut again = Some(Duration::ZERO);
         loop {
             self.shared.bell.wait(self.options.index_gather, again);
             if !self.stuck {
                 self.follow_or_say();
             }
-            let behind = self.position <= self.shared.bell.newest();
-            let waiting = behind && !self.stuck && !self.poisoned();
-            again = waiting.then_some(NOT_YET_DURABLE);
             while let Some(job) = self.shared.bell.next_job() {
                 job(&mut self);
             }
             if self.shared.bell.stopping() {
                 return;
             }
+            again = self.look_again();
         }
+    }
+
+    /// When to look for more without being called.
+    fn look_again(&self) -> Option<Duration> {
+        if self.stuck || self.poisoned() {
+            return None;
+        }
+        if self
+            .index
+            .as_ref()
+            .is_some_and(|index| index.watermark() < self.position)
+        {
+            return Some(Duration::ZERO);
+        }
+        (self.position <= self.shared.bell.newest()).then_some(NOT_YET_DURABLE)
     }
 
     fn follow_or_say(&mut self) {
@@ -93,9 +129,11 @@ impl Tail {
         )
     }
 
-    /// Reads all that is durable; writes a checkpoint when it is due.
-    pub(crate) fn follow(&mut self) -> Result<(), StoreError> {
-        while self.follow_some()? {
+    /// Reads what is durable until all is read or somebody waits; writes a checkpoint when due.
+    fn follow(&mut self) -> Result<(), StoreError> {
+        loop {
+            let live = self.follow_live()?;
+            let index = self.follow_index();
             let due = self
                 .options
                 .checkpoint_log_bytes
@@ -103,11 +141,24 @@ impl Tail {
             if self.since_checkpoint >= due {
                 self.write_checkpoint()?;
             }
+            if !live && (!index || self.shared.bell.somebody_waits()) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    fn follow_some(&mut self) -> Result<bool, StoreError> {
+    /// Reads all that is durable, the index included; an error if it has none or cannot.
+    pub(crate) fn follow_all(&mut self) -> Result<(), StoreError> {
+        while self.follow_live()? || self.follow_index() {
+            if self.shared.bell.stopping() {
+                return Err(StoreError::Closed);
+            }
+        }
+        self.index().map(drop)
+    }
+
+    /// Takes the next records into the delta, and into the index if it is level.
+    fn follow_live(&mut self) -> Result<bool, StoreError> {
         let mut records = std::mem::take(&mut self.records);
         records.clear();
         let next = self
@@ -122,11 +173,108 @@ impl Tail {
         }
         let any = !records.is_empty();
         if any {
+            let level = self
+                .index
+                .as_ref()
+                .is_some_and(|index| index.watermark() == self.position);
             self.position = next;
+            if level {
+                self.feed_index(&records, next);
+            }
         }
+        records.clear();
         self.records = records;
-        self.records.clear();
         Ok(any)
+    }
+
+    /// Lets an index that is behind take some records; whether it took any.
+    fn follow_index(&mut self) -> bool {
+        if self.index.is_none() && self.options.index {
+            if self.index_rests > 0 {
+                self.index_rests -= 1;
+                return false;
+            }
+            self.open_index();
+        }
+        let Some(at) = self.index.as_ref().map(Index::watermark) else {
+            return false;
+        };
+        if at >= self.position {
+            return false;
+        }
+        let mut records = std::mem::take(&mut self.records);
+        records.clear();
+        match self.shared.log.scan(at, SCAN_BYTES, &mut records) {
+            Ok(next) if !records.is_empty() => self.feed_index(&records, next),
+            // Nothing between the two positions: level after all.
+            Ok(_) => self.feed_index(&[], self.position),
+            Err(error) => self.rest_index(error.into()),
+        }
+        records.clear();
+        self.records = records;
+        self.index.is_some() || self.index_rests == 0
+    }
+
+    fn open_index(&mut self) {
+        if !self.options.index {
+            return;
+        }
+        let extent = self.shared.log.extent();
+        match Index::open(&*self.place.storage, &self.dir, &extent) {
+            Ok(index) => {
+                self.shared.pool.clear();
+                self.shared.index.set_watermark(index.watermark());
+                self.shared.index.set_trouble(None);
+                self.index = Some(index);
+            }
+            Err(error) => self.rest_index(error),
+        }
+    }
+
+    fn feed_index(&mut self, records: &[LogRecord], next: Position) {
+        let Some(index) = &mut self.index else { return };
+        match index.follow(records, next) {
+            Ok(()) => {
+                self.shared.index.set_watermark(index.watermark());
+                self.index_rested = 0;
+            }
+            Err(error) => self.rest_index(error),
+        }
+    }
+
+    /// Takes a broken index out of use for a while; the messages do not notice.
+    fn rest_index(&mut self, error: StoreError) {
+        tracing::warn!(code = error.code(), %error, "the index does not follow the journal; messages flow on, it is tried again");
+        self.index = None;
+        let damaged = matches!(error, StoreError::IndexDamaged(_));
+        if damaged {
+            Index::remove(&*self.place.storage, &self.dir);
+        }
+        // A damaged one is made anew at once, but not again and again.
+        let at_once = damaged && self.index_rested == 0;
+        self.index_rested = (self.index_rested * 2).clamp(REST_MIN, REST_MAX);
+        self.index_rests = if at_once { 0 } else { self.index_rested };
+        self.shared.index.set_trouble(Some(error));
+    }
+
+    /// The index, if it is there and level with what was read.
+    pub(crate) fn index(&mut self) -> Result<&mut Index, StoreError> {
+        let trouble = || StoreError::Index("this store keeps no index".into());
+        match &mut self.index {
+            Some(index) if index.watermark() >= self.position => Ok(index),
+            Some(_) => Err(StoreError::IndexBehind {
+                lag_bytes: self.shared.index_lag_bytes(),
+            }),
+            None => Err(self.shared.index.trouble().unwrap_or_else(trouble)),
+        }
+    }
+
+    /// Whether there is an index to be asked at all.
+    pub(crate) fn index_opened(&mut self) -> Result<(), StoreError> {
+        match self.index() {
+            Ok(_) | Err(StoreError::IndexBehind { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Shows every unfinished header in log order, streaming from the last checkpoint.
@@ -141,8 +289,8 @@ impl Tail {
         merge(base.into_iter().flatten(), &self.delta, visit).map(drop)
     }
 
-    /// Writes all unfinished headers as of [`position`](Self::position), in one pass over the old
-    /// checkpoint and the difference.
+    /// Writes all unfinished headers as of what was read, in one pass over the old checkpoint and
+    /// the difference.
     pub(crate) fn write_checkpoint(&mut self) -> Result<(), StoreError> {
         let head = Head {
             position: self.position,
@@ -152,7 +300,9 @@ impl Tail {
         let mut writer = Writer::create(&self.place, &head, &self.shared.names.list())?;
         self.each_live(|live| writer.push(&live))?;
         writer.finish()?;
-        self.delta = Delta::over_base(head.next_id, head.redirects);
+        // What moved before this opening is resolved in the checkpoint now; what moved since may
+        // still be named by a record that was encoded just before.
+        self.delta = Delta::over_base(head.next_id, self.shared.moved.all());
         self.checkpoint = Some(head.position);
         self.since_checkpoint = 0;
         self.checkpoint_bytes = self.place.bytes();
@@ -161,10 +311,21 @@ impl Tail {
 
     /// The end of a graceful stop: everything is in the checkpoint, so the next start reads no log.
     pub(crate) fn finish(&mut self) -> Result<(), StoreError> {
-        self.follow()?;
+        while self.follow_live()? {}
+        for _ in 0..LAST_SCANS {
+            if !self.follow_index() {
+                break;
+            }
+        }
         if self.checkpoint != Some(self.position) {
             self.write_checkpoint()?;
         }
         Ok(())
     }
+}
+
+/// Where the system knows niceness by thread; elsewhere nothing is lost but a little fairness.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
 }

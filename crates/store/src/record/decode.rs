@@ -183,6 +183,11 @@ pub(crate) fn body_range(record: &[u8], index: u16) -> Result<Range<usize>, Deco
     range_in(&lens, record.len(), index.into()).ok_or(DecodeError("it has no such body"))
 }
 
+/// Whether it is a purge: the index treats those apart.
+pub(crate) fn is_purge(record: &[u8]) -> bool {
+    record.first() == Some(&KIND_PURGED)
+}
+
 /// Reads a whole record that stands at `position`.
 pub(crate) fn decode(position: Position, record: &[u8]) -> Result<Record<'_>, DecodeError> {
     let mut input = In::new(record);

@@ -12,8 +12,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decode::{Accepted, DecodeError, Leg, Moved, Purged, Record, Started, Stepped};
-pub(crate) use decode::{body_range, content, decode, priority_and_state};
+pub(crate) use decode::{Accepted, DecodeError, Leg, Moved, Purged, Record, Stepped};
+pub(crate) use decode::{body_range, content, decode, is_purge, priority_and_state};
 pub(crate) use encode::{AcceptOut, Encode, MovedOut, PurgedOut, StartedOut, StepOut};
 pub(crate) use wire::{In, Out};
 
