@@ -9,6 +9,23 @@
 //! - [`ledger`]: what was acknowledged against what was delivered.
 //! - [`probe`]: what the machine itself can do: fdatasync, echo.
 //!
+//! ```
+//! use hie_load::message::{Kind, Template};
+//! use hie_load::receiver::Receiver;
+//! use hie_load::sender::{self, Load};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let receiver = Receiver::start("127.0.0.1:0").await?;
+//! let template = Template::varied(Kind::Adt, 700, 1);
+//! let load = Load { messages: Some(100), keep_ledger: true, ..Load::new(receiver.addr().to_string(), template) };
+//! let outcome = sender::run(load).await?;
+//! assert_eq!(outcome.report.acks, 100);
+//! assert!(receiver.verdict(&outcome.sent).is_clean());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Invariants: no allocation per message on the sending side; a latency in the open loop counts from
 //! the planned send time; nothing here listens beyond where it is told to.
 #![forbid(unsafe_code)]

@@ -7,6 +7,21 @@
 //! - [`MllpCodec`] is the same for `tokio_util::codec::Framed`.
 //! - [`tls`] makes a [`Stream`] from a `TcpStream`.
 //!
+//! ```
+//! use hie_mllp::{FrameReader, FrameWriter, Framing};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, server) = tokio::io::duplex(1024);
+//! FrameWriter::new(client, Framing::MLLP).send(b"MSH|^~\\&|LAB").await?;
+//!
+//! let mut reader = FrameReader::new(server, Framing::MLLP);
+//! assert_eq!(reader.next().await?.as_deref(), Some(&b"MSH|^~\\&|LAB"[..]));
+//! assert!(reader.next().await?.is_none());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Invariants: memory for a connection is bounded by its limits; no byte is scanned twice; a frame is
 //! delivered when its end byte arrives, never later; no error or `Debug` output carries payload bytes.
 #![forbid(unsafe_code)]
