@@ -55,6 +55,16 @@ impl Problem {
     }
 }
 
+/// The error for a key or setting that stands in two places.
+pub(crate) fn given_twice(at: Place, name: &str, first: Place) -> Problem {
+    let message = format!(
+        "`{}` is given twice: the first is at line {}",
+        shown(name),
+        first.line
+    );
+    Problem::new(at, message).help("keep one of the two")
+}
+
 /// All errors of one file.
 #[derive(Debug, Default)]
 pub(crate) struct Errors {

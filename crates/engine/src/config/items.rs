@@ -1,22 +1,19 @@
-//! The items of a production: their own keys, their settings in both shapes, and their class.
+//! The items of a production: their own keys and their class.
 //!
-//! Owns everything that is wrong with one item alone. What one item says of another is checked in
-//! [`links`](super::links), when all are known.
+//! Their settings are read in [`settings`](super::settings); what one item says of another is
+//! checked in [`links`](super::links), when all are known.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    FOREVER, ItemConfig, common,
+    FOREVER, ItemConfig,
     error::{Problem, did_you_mean},
     keys,
-    lines::{Place, shown},
-    reader::{Fields, Named, Reader, missing, quoted},
+    lines::Place,
+    reader::{Fields, Named, Reader, quoted},
     yaml::{Kind, Node},
 };
-use crate::{
-    class::Class,
-    setting::{SettingDef, Settings, Target, Value},
-};
+use crate::{class::Class, setting::Settings};
 
 /// An item with what later checks need to know of its places in the file.
 pub(crate) struct Draft {
@@ -28,13 +25,6 @@ pub(crate) struct Draft {
     pub(crate) names: BTreeMap<&'static str, Vec<Named>>,
     /// Whether nothing was wrong with it: only then its class's own check is asked.
     pub(crate) sound: bool,
-}
-
-/// A setting as the file gives it, in either shape.
-struct Given<'n> {
-    def: &'static SettingDef,
-    node: &'n Node,
-    at: Place,
 }
 
 impl Reader<'_> {
@@ -76,9 +66,10 @@ impl Reader<'_> {
             self.classless.push(fields.text("name"));
             return None;
         };
-        let (settings, places, names) = self.item_settings(class, &fields, node.at, item);
-        let config = item_config(class, &fields, settings, node.at.line);
-        let places = fields.places.into_iter().chain(places).collect();
+        let given = self.item_settings(class, &fields, node.at, item);
+        let config = item_config(class, &fields, given.settings, node.at.line);
+        let places = fields.places.into_iter().chain(given.places).collect();
+        let names = given.names;
         let sound = self.errors.count() == errors_before;
         Some(Draft {
             config,
@@ -128,216 +119,6 @@ impl Reader<'_> {
         .help(help);
         self.errors.add(problem.item(item).setting("class"));
         None
-    }
-
-    fn item_settings(
-        &mut self,
-        class: &'static Class,
-        fields: &Fields<'_>,
-        at: Place,
-        item: Option<&str>,
-    ) -> (
-        Settings,
-        BTreeMap<&'static str, Place>,
-        BTreeMap<&'static str, Vec<Named>>,
-    ) {
-        let defs = common::settings_of(class);
-        let given = self.given(class, &defs, fields, item);
-        let (mut settings, mut names) = (Settings::default(), BTreeMap::new());
-        for (name, given) in &given {
-            let Some(typed) = self.value(given.def, given.node, item) else {
-                continue;
-            };
-            if is_empty(&typed.value) && given.def.default.is_none() {
-                if given.def.required {
-                    let problem = missing(given.def, given.node.at).item(item);
-                    self.errors.add(problem);
-                }
-                continue; // As if the line were not there: what IRIS exports for "not set".
-            }
-            names.insert(*name, typed.names);
-            settings.put(name, typed.value, typed.secret);
-        }
-        for def in &defs {
-            if def.required && !given.contains_key(def.name) {
-                self.errors.add(missing(def, at).item(item));
-            }
-            if settings.get(def.name).is_none()
-                && let Some(value) = self.default(def)
-            {
-                settings.set(def.name, value);
-            }
-        }
-        let places = given
-            .into_iter()
-            .map(|(name, given)| (name, given.node.at))
-            .collect();
-        (settings, places, names)
-    }
-
-    /// The settings of both shapes; one that is given twice counts once and is an error.
-    fn given<'n>(
-        &mut self,
-        class: &'static Class,
-        defs: &[&'static SettingDef],
-        fields: &Fields<'n>,
-        item: Option<&str>,
-    ) -> BTreeMap<&'static str, Given<'n>> {
-        let mut all = Vec::new();
-        for (section, target) in [("adapter", Target::Adapter), ("host", Target::Host)] {
-            let Some(node) = fields.nodes.get(section).copied() else {
-                continue;
-            };
-            for (key, node) in self.entries(node, &format!("`{section}:`"), item) {
-                let def = self.known(class, defs, &key.text, target, key.at, item);
-                all.extend(def.map(|def| Given {
-                    def,
-                    node,
-                    at: key.at,
-                }));
-            }
-        }
-        if let Some(node) = fields.nodes.get("settings").copied() {
-            for entry in self.sequence(node, "`settings:`", item) {
-                all.extend(self.entry(class, defs, entry, item));
-            }
-        }
-        all.sort_by_key(|given| given.at);
-        let mut given: BTreeMap<&'static str, Given<'n>> = BTreeMap::new();
-        for one in all {
-            if let Some(first) = given.get(one.def.name) {
-                let message = format!("given twice: the first is at line {}", first.at.line);
-                let problem = Problem::new(one.at, message)
-                    .item(item)
-                    .setting(one.def.name);
-                self.errors.add(problem.help("keep one of the two lines"));
-                continue;
-            }
-            given.insert(one.def.name, one);
-        }
-        given
-    }
-
-    /// One `{target, name, value}`.
-    fn entry<'n>(
-        &mut self,
-        class: &'static Class,
-        defs: &[&'static SettingDef],
-        node: &'n Node,
-        item: Option<&str>,
-    ) -> Option<Given<'n>> {
-        if !matches!(node.kind, Kind::Mapping(_)) {
-            let message = format!(
-                "expected target, name and value, found {}",
-                node.kind_name()
-            );
-            let problem = Problem::new(node.at, message).item(item);
-            self.errors
-                .add(problem.help("write `- {target: Host, name: AckMode, value: Never}`"));
-            return None;
-        }
-        let fields = self.fields(node, &keys::SETTING_SHAPE, item);
-        let name = fields.values.text("name")?;
-        let Some(value) = fields.nodes.get("value").copied() else {
-            let problem = Problem::new(node.at, "`value` is missing")
-                .item(item)
-                .setting(name);
-            self.errors.add(problem);
-            return None;
-        };
-        let target = match fields.values.text("target")? {
-            "Adapter" => Target::Adapter,
-            _ => Target::Host,
-        };
-        let at = fields.places.get("name").copied().unwrap_or(node.at);
-        let def = self.known(class, defs, name, target, at, item)?;
-        Some(Given {
-            def,
-            node: value,
-            at,
-        })
-    }
-
-    /// The declaration of a setting, or the error that there is none.
-    fn known(
-        &mut self,
-        class: &'static Class,
-        defs: &[&'static SettingDef],
-        name: &str,
-        target: Target,
-        at: Place,
-        item: Option<&str>,
-    ) -> Option<&'static SettingDef> {
-        let def = common::find(defs, name, Some(target));
-        if def.is_none() {
-            let (message, help) = unknown_setting(class, defs, name, target);
-            let problem = Problem::new(at, message).item(item).setting(name);
-            self.errors.add(problem.help(help));
-        }
-        def
-    }
-}
-
-/// What to say of a name that the class does not declare for this target.
-fn unknown_setting(
-    class: &Class,
-    defs: &[&'static SettingDef],
-    name: &str,
-    target: Target,
-) -> (String, String) {
-    let name = &shown(name);
-    if let Some(other) = common::find(defs, name, None) {
-        let (right, section) = (other.target.name(), other.target.name().to_lowercase());
-        let message = format!(
-            "`{name}` is a setting of the {right}, not of the {}",
-            target.name()
-        );
-        return (
-            message,
-            format!("write it under `{section}:` or with `target: {right}`"),
-        );
-    }
-    let attribute = |def: &&SettingDef| def.name == name || def.aliases.contains(&name.as_str());
-    if let Some(def) = keys::ITEM.iter().find(attribute) {
-        let message = format!("`{name}` belongs to the item, not to its settings");
-        return (
-            message,
-            format!("write `{}:` beside the item's `name:`", def.name),
-        );
-    }
-    if common::LATER_SETTINGS.contains(&name.as_str()) {
-        let message = format!("`{name}` is not supported by this version");
-        return (message, "remove the line".into());
-    }
-    let of_target = || defs.iter().filter(|def| def.target == target);
-    let names =
-        || of_target().flat_map(|def| [def.name].into_iter().chain(def.aliases.iter().copied()));
-    let others = defs.iter().map(|def| def.name);
-    let help = did_you_mean(name, names())
-        .or_else(|| did_you_mean(name, others))
-        .unwrap_or_else(|| {
-            match of_target()
-                .map(|def| def.name)
-                .collect::<Vec<_>>()
-                .join(", ")
-            {
-                none if none.is_empty() => {
-                    format!("{} has no {} settings", class.name, target.name())
-                }
-                all => format!("the {} settings of {}: {all}", target.name(), class.name),
-            }
-        });
-    (
-        format!("{} has no {} setting `{name}`", class.name, target.name()),
-        help,
-    )
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Text(text) => text.is_empty(),
-        Value::List(list) => list.is_empty(),
-        _ => false,
     }
 }
 

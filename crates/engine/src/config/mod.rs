@@ -15,6 +15,7 @@ mod reader;
 mod reference;
 mod rules;
 mod schema;
+mod settings;
 mod substitute;
 mod value;
 mod yaml;

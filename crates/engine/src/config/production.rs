@@ -60,9 +60,11 @@ impl Reader<'_> {
         let fields = match sections.nodes.get("production").copied() {
             Some(node) => self.fields(node, &keys::PRODUCTION_SHAPE, None),
             None => {
-                let problem = Problem::new(at, "`production:` is missing");
-                self.errors
-                    .add(problem.help("give it a name: `production: {name: Ward-Feed}`"));
+                if !sections.meant.contains("production") {
+                    let problem = Problem::new(at, "`production:` is missing");
+                    self.errors
+                        .add(problem.help("give it a name: `production: {name: Ward-Feed}`"));
+                }
                 self.defaults_of_production()
             }
         };
@@ -86,8 +88,10 @@ impl Reader<'_> {
 
     fn all_items(&mut self, sections: &Fields<'_>, at: Place) -> Vec<Draft> {
         let Some(node) = sections.nodes.get("items").copied() else {
-            self.errors
-                .add(Problem::new(at, "`items:` is missing").help(NO_ITEMS));
+            if !sections.meant.contains("items") {
+                self.errors
+                    .add(Problem::new(at, "`items:` is missing").help(NO_ITEMS));
+            }
             return Vec::new();
         };
         let empty = matches!(&node.kind, Kind::Sequence(entries) if entries.is_empty());

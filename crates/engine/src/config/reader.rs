@@ -2,12 +2,12 @@
 //! declared keys. Owns the wording of the errors that these share; knows no particular key.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use super::{
-    error::{Errors, Problem, did_you_mean},
+    error::{Errors, Problem, did_you_mean, given_twice, nearest},
     keys::Shape,
     lines::{Lines, Place, shown},
     substitute::{self, Sources},
@@ -79,6 +79,8 @@ pub(crate) struct Fields<'n> {
     pub(crate) places: BTreeMap<&'static str, Place>,
     pub(crate) nodes: BTreeMap<&'static str, &'n Node>,
     pub(crate) names: BTreeMap<&'static str, Vec<Named>>,
+    /// Keys meant by an unknown one: to call them missing too would mislead.
+    pub(crate) meant: BTreeSet<&'static str>,
 }
 
 impl Fields<'_> {
@@ -323,47 +325,64 @@ impl<'a> Reader<'a> {
         let canonical = match (def, section.and_then(|names| names.first())) {
             (Some(def), _) => def.name,
             (None, Some(name)) => name,
-            (None, None) => return self.unknown_key(shape, key, item),
+            (None, None) => {
+                fields.meant.extend(self.unknown_key(shape, key, item));
+                return;
+            }
         };
         if let Some(first) = fields.places.insert(canonical, key.at) {
-            let message = format!(
-                "`{name}` is given twice: the first is at line {}",
-                first.line
-            );
-            self.errors
-                .add(Problem::new(key.at, message).item(item).setting(canonical));
+            let problem = given_twice(key.at, name, first);
+            self.errors.add(problem.item(item).setting(canonical));
             return;
         }
         let Some(def) = def else {
             fields.nodes.insert(canonical, node);
             return;
         };
-        if let Some(typed) = self.value(def, node, item) {
+        // Lists are for names; only the settings of classes take them for other grammars too.
+        let single =
+            matches!(node.kind, Kind::Sequence(_)) && !matches!(def.kind, SettingType::Items);
+        let typed = match single {
+            true => self.text(node, item, def.name).and(None),
+            false => self.value(def, node, item),
+        };
+        if let Some(typed) = typed {
             fields.names.insert(def.name, typed.names);
             fields.places.insert(def.name, node.at);
             fields.values.put(def.name, typed.value, typed.secret);
         }
     }
 
-    fn unknown_key(&mut self, shape: &Shape, key: &Key, item: Option<&str>) {
+    /// The error for an unknown key, and the declared value that it probably means.
+    fn unknown_key(
+        &mut self,
+        shape: &Shape,
+        key: &Key,
+        item: Option<&str>,
+    ) -> Option<&'static str> {
         let name = shown(&key.text);
-        let problem = if shape.later.contains(&key.text.as_str()) {
-            Problem::new(key.at, format!("`{name}` is not supported by this version"))
-                .help("remove the line")
-        } else {
-            let known: Vec<&str> = shape.names().collect();
-            let all = format!("{} has: {}", shape.what, known.join(", "));
-            let aliases = shape.values.iter().flat_map(|def| def.aliases).copied();
-            let near = did_you_mean(&key.text, known.into_iter().chain(aliases));
-            Problem::new(key.at, format!("unknown key `{name}` in {}", shape.what))
-                .help(near.unwrap_or(all))
-        };
-        self.errors.add(problem.item(item));
+        if shape.later.contains(&key.text.as_str()) {
+            let problem =
+                Problem::new(key.at, format!("`{name}` is not supported by this version"));
+            self.errors.add(problem.help("remove the line").item(item));
+            return None;
+        }
+        let known: Vec<&str> = shape.names().collect();
+        let help = format!("{} has: {}", shape.what, known.join(", "));
+        let aliases = shape.values.iter().flat_map(|def| def.aliases).copied();
+        let names: Vec<&'static str> = shape.names().chain(aliases).collect();
+        let near = did_you_mean(&key.text, names.iter().copied());
+        let problem = Problem::new(key.at, format!("unknown key `{name}` in {}", shape.what));
+        self.errors
+            .add(problem.help(help).maybe_help(near).item(item));
+        let meant = nearest(&key.text, names)?;
+        let def = shape.values.iter().find(|def| def.aliases.contains(&meant));
+        Some(def.map_or(meant, |def| def.name))
     }
 
     /// The default where nothing was given, or the error that something must be.
     fn settle(&mut self, def: &SettingDef, fields: &mut Fields<'_>, at: Place, item: Option<&str>) {
-        let given = fields.places.contains_key(def.name);
+        let given = fields.places.contains_key(def.name) || fields.meant.contains(def.name);
         if def.required && !given {
             self.errors.add(missing(def, at).item(item));
         }
@@ -410,7 +429,8 @@ fn wrong_value(def: &SettingDef, at: Place, written: &str, text: &Text, why: Str
         ),
         _ => None,
     };
-    let message = if text.text.is_empty() {
+    let says_it = text.text.is_empty() || (!text.secret && why.contains(&text.text));
+    let message = if says_it {
         why
     } else {
         format!("{written}: {why}")

@@ -73,7 +73,10 @@ impl SettingType {
                 let (min, max) = (bytes_text(min), bytes_text(max));
                 format!("a size from {min} to {max}, in bytes or with a unit such as MB or MiB")
             }
-            Self::Choice([only]) => format!("`{}`", only.first().unwrap_or(&"")),
+            Self::Choice([only]) => {
+                let only = only.first().unwrap_or(&"");
+                format!("`{only}`, which is all that this version supports")
+            }
             Self::Choice(choices) => {
                 let names: Vec<&str> = choices
                     .iter()

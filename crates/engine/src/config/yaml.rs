@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
 use super::{
-    error::Problem,
-    lines::{Lines, Place, Style, shown},
+    error::{Problem, given_twice},
+    lines::{Lines, Place, Style},
 };
 
 /// Nesting beyond this is refused; the configuration itself needs six.
@@ -248,12 +248,7 @@ impl Builder {
                 );
             }
             if let Some(first) = seen.get(&text) {
-                let message = format!("`{}` is given twice", shown(&text));
-                let help = format!(
-                    "the first is at line {}, column {}",
-                    first.line, first.column
-                );
-                self.problems.push(Problem::new(at, message).help(help));
+                self.problems.push(given_twice(at, &text, *first));
             }
             *key = Some(Key { text, at });
             return Ok(());

@@ -67,7 +67,6 @@ item: 3
     expect(
         text,
         &[
-            "1:13: setting name: `name` is missing | The name of the production.",
             "1:14: unknown key `nam` in `production:` | did you mean `name`?",
             "1:42: setting ShutdownTimeout: `soon`: expected a time from 0 s to 3600 s in seconds \
              or with one of the units ms, s, m, h, d | without the line it is `30`",
@@ -114,10 +113,11 @@ items:
     expect(
         text,
         &[
-            "1:36: setting DataPath: `data_path` is given twice: the first is at line 1",
-            "6:15: item Out, setting FilePath: given twice: the first is at line 5 | keep one of \
-             the two lines",
-            "6:28: `FilePath` is given twice | the first is at line 6, column 15",
+            "1:36: setting DataPath: `data_path` is given twice: the first is at line 1 | keep \
+             one of the two",
+            "6:15: item Out, setting FilePath: `FilePath` is given twice: the first is at line 5 \
+             | keep one of the two",
+            "6:28: `FilePath` is given twice: the first is at line 6 | keep one of the two",
             "7:12: item Out, setting name: another item has this name, at line 3 | names of items \
              are unique in a production",
         ],
