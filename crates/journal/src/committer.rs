@@ -156,7 +156,7 @@ impl Committer {
             .preparer
             .take(place, epoch)
             .map_err(|no| match no {
-                NoSegment::Full => self.shared.space.trouble().unwrap_or(LogError::Closed),
+                NoSegment::Full => self.shared.space.error(),
                 NoSegment::Failed(e) => poisoned("make the next segment", &e),
             })?;
         self.shared.table.insert(place, &self.file);

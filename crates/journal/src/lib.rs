@@ -22,11 +22,13 @@ mod preparer;
 mod reader;
 mod readonly;
 mod recovery;
+mod repair;
 mod segment;
 mod segment_log;
 mod space;
 mod table;
 mod ticket;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -35,5 +37,7 @@ pub use log::{Epoch, Extent, Log, LogError, Position, Record, Urgency};
 pub use memory::MemoryLog;
 pub use options::{OpenError, OpenHint, Options, RecoveryReport};
 pub use readonly::ReadOnlyLog;
+pub use repair::{RepairReport, repair, repair_on};
 pub use segment_log::SegmentLog;
 pub use ticket::{Durable, Ticket};
+pub use verify::{Damage, LogStat, SegmentStat, VerifyReport, stat, stat_on, verify, verify_on};

@@ -76,11 +76,14 @@ impl Space {
             return None;
         }
         self.refresh();
-        self.full
-            .load(Ordering::Relaxed)
-            .then(|| LogError::DiskFull {
-                available: self.available.load(Ordering::Relaxed),
-                reserve: self.reserve,
-            })
+        self.full.load(Ordering::Relaxed).then(|| self.error())
+    }
+
+    /// The disk-full condition, whatever the file system says of itself.
+    pub(crate) fn error(&self) -> LogError {
+        LogError::DiskFull {
+            available: self.available.load(Ordering::Relaxed),
+            reserve: self.reserve,
+        }
     }
 }

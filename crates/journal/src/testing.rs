@@ -95,7 +95,7 @@ impl Disk {
     }
 
     fn one_in(&mut self, n: u64) -> bool {
-        self.random() % n == 0
+        self.random().is_multiple_of(n)
     }
 
     fn used(&self) -> u64 {
