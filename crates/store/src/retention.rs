@@ -178,7 +178,11 @@ impl Tail {
             let mut present = presences
                 .iter()
                 .filter(|found| blocks.contains(&found.block));
-            if !over && !present.all(|found| expired(found, policy, &newer, now_ms)) {
+            let free = over
+                || present.all(|found| expired(found, policy, &newer, now_ms))
+                // Blocks are coarser than segments, and the unfinished can be copied forward.
+                || !self.index()?.view().has_finished(blocks, begin, end)?;
+            if !free {
                 break;
             }
             keep_from = Some(end);

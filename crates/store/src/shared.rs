@@ -66,7 +66,9 @@ impl Shared {
 /// so a part of a stretch between two trim points is taken as the same part of its bytes.
 pub(crate) fn bytes_between(log: &dyn Log, from: Position) -> u64 {
     let durable = log.extent().durable;
-    if from >= durable {
+    let mut next = Vec::new();
+    // A log may go on behind its last record (padding, seals): only records count.
+    if from >= durable || log.scan(from, 1, &mut next).is_ok_and(|_| next.is_empty()) {
         return 0;
     }
     let points = log.trim_points();

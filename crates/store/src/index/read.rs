@@ -115,6 +115,25 @@ impl<'c> View<'c> {
         })
     }
 
+    /// Whether a finished header of these blocks has its body in this part of the log.
+    pub(crate) fn has_finished(
+        &self,
+        blocks: Range<i64>,
+        begin: Position,
+        end: Position,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM header h CROSS JOIN body b
+             ON b.id = coalesce(h.body, h.session, h.id)
+             WHERE h.id >= ?1 AND h.id < ?2 AND h.state IN (4, 7, 8, 9)
+             AND b.position >= ?3 AND b.position < ?4)";
+        let (low, high) = (blocks.start << BLOCK_SHIFT, blocks.end << BLOCK_SHIFT);
+        let values = [low, high, to_sql(begin.0), to_sql(end.0)];
+        Ok(self
+            .conn
+            .prepare_cached(sql)?
+            .query_row(values, |row| row.get(0))?)
+    }
+
     /// Block, newest time, source, target and bytes of bodies, of all blocks and routes.
     #[expect(clippy::type_complexity, reason = "one query, one reader")]
     pub(crate) fn block_routes(&self) -> Result<Vec<(i64, u64, String, String, u64)>, StoreError> {
