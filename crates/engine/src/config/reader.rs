@@ -429,7 +429,9 @@ fn wrong_value(def: &SettingDef, at: Place, written: &str, text: &Text, why: Str
         ),
         _ => None,
     };
-    let says_it = text.text.is_empty() || (!text.secret && why.contains(&text.text));
+    // A check of its own often quotes the value itself.
+    let quotes_it = checked && !text.secret && why.contains(&format!("{:?}", text.text));
+    let says_it = text.text.is_empty() || quotes_it;
     let message = if says_it {
         why
     } else {
