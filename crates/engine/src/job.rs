@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hie_store::{ItemId, Live, State, StoreError};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     HostError,
@@ -389,15 +389,27 @@ impl Job {
         tried: Instant,
     ) -> Next {
         self.ctx.stats.count(state, tried.elapsed());
-        if state != State::Completed {
-            self.ctx.stats.note_error(outcome.reason.clone());
-            warn!(
-                item = self.name(),
-                message = live.id.0,
-                state = state.name(),
-                "{}",
-                outcome.reason
-            );
+        match state {
+            State::Completed => {}
+            // Dropped by decision: the trace and the counter tell of it.
+            State::Discarded => {
+                debug!(
+                    item = self.name(),
+                    message = live.id.0,
+                    "discarded: {}",
+                    outcome.reason
+                );
+            }
+            _ => {
+                self.ctx.stats.note_error(outcome.reason.clone());
+                warn!(
+                    item = self.name(),
+                    message = live.id.0,
+                    state = state.name(),
+                    "{}",
+                    outcome.reason
+                );
+            }
         }
         let response_from: Vec<ItemId> = outcome
             .response_from
