@@ -15,6 +15,7 @@ use crate::{
         Bad, FRAME_HEADER, FrameHeader, RECORD_HEADER, Records, check_body, parse_header,
         parse_record_header, record_crc,
     },
+    recovery::next_frame,
     segment::Place,
     table::Table,
 };
@@ -194,8 +195,9 @@ impl Reader<'_> {
         into: &mut Vec<Record>,
     ) -> Result<u64, LogError> {
         let from = from.max(self.table.first());
+        let max_bytes = max_bytes.max(1);
         let (mut at, mut taken, already) = (from, 0, into.len());
-        while at < durable && taken < max_bytes.max(1) {
+        while at < durable && taken < max_bytes {
             let Some(place) = self.table.containing(at) else {
                 return Err(LogError::NotFound(Position(at)));
             };
@@ -254,6 +256,31 @@ impl Reader<'_> {
             }
         }
         Ok((at, taken))
+    }
+
+    /// The first good frame behind a damaged one at `damaged`, or the durable end.
+    pub(crate) fn resume_after(&self, damaged: u64, durable: u64) -> Result<u64, LogError> {
+        let io = |e: io::Error| io_error(&e);
+        for place in self
+            .table
+            .places()
+            .into_iter()
+            .filter(|p| p.end() > damaged)
+        {
+            let file = self.table.file(place).map_err(io)?;
+            let mut reader = SegmentReader::new(&*file, place, self.log_id, AHEAD);
+            let mut at = damaged.max(place.first_frame());
+            if damaged < place.first_frame() && reader.frame(at).map_err(io)?.is_ok() {
+                return Ok(at.min(durable));
+            }
+            while let Some(next) = next_frame(&*file, place, self.log_id, at).map_err(io)? {
+                if reader.frame(next).map_err(io)?.is_ok() {
+                    return Ok(next.min(durable));
+                }
+                at = next;
+            }
+        }
+        Ok(durable)
     }
 
     /// Whether the next segment says that this one ended at `at`: its rest was never used.

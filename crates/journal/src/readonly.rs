@@ -12,7 +12,7 @@ use crate::{
     Urgency,
     file::Storage,
     reader::Reader,
-    recovery::{Survey, load_meta},
+    recovery::{Beside, Survey, load_meta},
     table::Table,
 };
 
@@ -29,7 +29,7 @@ impl ReadOnlyLog {
     pub fn open_on(storage: Arc<dyn Storage>, dir: &Path) -> Result<Self, OpenError> {
         let missing = || OpenError::NoJournal(dir.to_owned());
         let meta = load_meta(&*storage, dir)?.ok_or_else(missing)?;
-        let mut survey = Survey::take(&*storage, dir, meta, OpenHint::default())?;
+        let mut survey = Survey::take(&*storage, dir, meta, OpenHint::default(), Beside::Writer)?;
         if survey.places.is_empty() {
             return Err(missing());
         }
@@ -46,6 +46,13 @@ impl ReadOnlyLog {
     /// What recovery would find (and, where it names a cut, do).
     pub fn report(&self) -> &RecoveryReport {
         &self.report
+    }
+
+    /// Where a scan that met damage can go on; see [`crate::SegmentLog::resume_after`].
+    pub fn resume_after(&self, damaged: Position) -> Result<Position, LogError> {
+        self.reader()
+            .resume_after(damaged.0, self.end)
+            .map(Position)
     }
 
     fn reader(&self) -> Reader<'_> {

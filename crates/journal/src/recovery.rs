@@ -38,6 +38,16 @@ pub(crate) struct Survey {
     last: Option<(usize, FrameHeader)>,
     /// A segment and the end of the bytes in it that must become zero again.
     dirty: Vec<(usize, u64, u64)>,
+    beside: Beside,
+}
+
+/// Who else may be at the log while it is surveyed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// The lock is held: what is read stays as it is.
+    Nobody,
+    /// An engine may be writing: a frame that was missing may stand there a moment later.
+    Writer,
 }
 
 /// Reads the notes; `None` if there is no log at all.
@@ -103,6 +113,7 @@ impl Survey {
         dir: &Path,
         meta: Meta,
         hint: OpenHint,
+        beside: Beside,
     ) -> Result<Self, OpenError> {
         let (bases, leftovers) = inventory(storage, dir, meta.trimmed_to)?;
         let places = chain(storage, dir, &meta, &bases)?;
@@ -114,6 +125,7 @@ impl Survey {
             report: RecoveryReport::default(),
             last: None,
             dirty: Vec::new(),
+            beside,
         };
         if survey.places.is_empty() {
             return Ok(survey);
@@ -210,6 +222,13 @@ impl Survey {
         }
     }
 
+    fn tail_place(&self) -> Place {
+        self.places
+            .get(self.tail)
+            .copied()
+            .unwrap_or(Place { base: 0, size: 0 })
+    }
+
     /// Decides whether the log really ends at `end`, where `bad` stands instead of a frame.
     fn judge_tail(
         &mut self,
@@ -245,6 +264,11 @@ impl Survey {
                 rest.later = Some(from);
             }
             if let Some(later) = rest.later {
+                if self.beside == Beside::Writer
+                    && files.frame_stands(self.tail_place(), self.meta.log_id, end)?
+                {
+                    break;
+                }
                 let reason =
                     format!("{bad}, but a later frame stands at {later}: this one was durable");
                 return Err(damaged(end, &path, &reason));
@@ -342,6 +366,13 @@ impl Files<'_> {
         reader
             .frame(place.first_frame())
             .map_err(self.cannot_read(place))
+    }
+
+    /// Whether a whole frame stands at an address by now.
+    fn frame_stands(&self, place: Place, log_id: u64, at: u64) -> Result<bool, OpenError> {
+        let file = self.open(place)?;
+        let frame = SegmentReader::new(&*file, place, log_id, 0).frame(at);
+        Ok(frame.map_err(self.cannot_read(place))?.is_ok())
     }
 
     /// Whether a segment's first frame, whole or torn, says that it follows something else than

@@ -25,7 +25,7 @@ use crate::{
     preparer::Preparer,
     reader::Reader,
     readonly::ReadOnlyLog,
-    recovery::{Mended, Survey, load_meta, mend},
+    recovery::{Beside, Mended, Survey, load_meta, mend},
     segment::{self, Place, SegmentHeader},
     space::Space,
     table::Table,
@@ -83,10 +83,10 @@ impl SegmentLog {
             Some(meta) => meta,
             None => found_new(&storage, dir)?,
         };
-        let mut survey = Survey::take(&*storage, dir, meta, hint)?;
+        let mut survey = Survey::take(&*storage, dir, meta, hint, Beside::Nobody)?;
         if survey.places.is_empty() {
             make_first(&*storage, dir, meta, &options)?;
-            survey = Survey::take(&*storage, dir, meta, hint)?;
+            survey = Survey::take(&*storage, dir, meta, hint, Beside::Nobody)?;
         }
         let mended = mend(&*storage, dir, &mut survey)?;
         let report = survey.report.clone();
@@ -166,6 +166,14 @@ impl SegmentLog {
     /// The file layer below the log, for snapshots that belong to it.
     pub fn storage(&self) -> Arc<dyn Storage> {
         self.storage.clone()
+    }
+
+    /// Where a scan that met damage at `damaged` can go on: the next good frame, or the durable
+    /// end. For a caller that has noted and reported the damage; single records in between may
+    /// still be whole, and [`Log::read`] gives them by their positions.
+    pub fn resume_after(&self, damaged: Position) -> Result<Position, LogError> {
+        let durable = self.shared.durable();
+        self.reader().resume_after(damaged.0, durable).map(Position)
     }
 
     fn reader(&self) -> Reader<'_> {

@@ -8,8 +8,8 @@ use super::{
     suite::scan_all,
 };
 use crate::{
-    Log, LogError, OpenError, Position, Record, Urgency, repair_on, stat_on, testing::SimStorage,
-    verify_on,
+    Log, LogError, OpenError, Position, ReadOnlyLog, Record, Urgency, repair_on, stat_on,
+    testing::SimStorage, verify_on,
 };
 
 fn file_of(disk: &SimStorage, position: Position) -> (PathBuf, usize) {
@@ -128,6 +128,71 @@ fn one_flipped_record_costs_that_record() {
             .with_extension("seg.0");
         assert_eq!(fork.content(&evidence).len(), disk.content(&path).len());
     }
+}
+
+#[test]
+fn a_scan_goes_on_behind_damage_while_the_log_runs() {
+    let disk = SimStorage::new(9);
+    let log = open(&disk);
+    let epoch = log.fence().unwrap();
+    let positions: Vec<_> = (0..100u8)
+        .map(|i| {
+            let ticket = log.append(epoch, Urgency::Intake, &[i; 900]).unwrap();
+            let _durable = ticket.wait_durable().unwrap();
+            ticket.position()
+        })
+        .collect();
+    for lost in [0, 40, 99] {
+        let (path, at) = file_of(&disk, positions[lost]);
+        disk.edit(&path, |bytes| bytes[at + 100] ^= 1);
+    }
+    let (mut at, mut left, mut met) = (Position(0), Vec::new(), Vec::new());
+    while at < log.extent().durable {
+        at = match log.scan(at, 10_000, &mut left) {
+            Ok(next) => next,
+            Err(LogError::Damaged { position, .. }) => {
+                met.push(position);
+                log.resume_after(position).unwrap()
+            }
+            Err(other) => panic!("{other}"),
+        };
+    }
+    assert_eq!(met.len(), 3);
+    assert_eq!(left.len(), 97);
+    assert!(
+        matches!(log.read(positions[40]), Err(LogError::Damaged { position, .. }) if position == positions[40])
+    );
+    assert_eq!(log.read(positions[41]).unwrap(), vec![41; 900]);
+}
+
+#[test]
+fn a_reader_beside_a_writer_sees_no_damage() {
+    let disk = SimStorage::new(10);
+    let log = open(&disk);
+    let epoch = log.fence().unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..300 {
+                let _durable = log
+                    .append(epoch, Urgency::Intake, &[3; 900])
+                    .unwrap()
+                    .wait_durable()
+                    .unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let reader = ReadOnlyLog::open_on(disk.process(), Path::new(DIR)).unwrap();
+            assert!(
+                scan_all(&reader, Position(0))
+                    .iter()
+                    .all(|r| r.bytes == vec![3; 900])
+            );
+        }
+    });
+    assert!(matches!(
+        ReadOnlyLog::open_on(disk.process(), Path::new("/elsewhere")),
+        Err(OpenError::NoJournal(_))
+    ));
 }
 
 #[test]
