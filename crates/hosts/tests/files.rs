@@ -1,34 +1,17 @@
 //! The file classes in a running production: every file comes in once and whole, goes out as it
 //! came, and what fails stays visible and keeps its bytes.
 
+#![allow(clippy::unwrap_used)] // a test may end so
+
 mod common;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, path::Path};
 
-use common::{Place, files, until, well_formed};
-use hie_engine::{production::StartError, stats::ItemState};
+use common::{Place, files, through, until, well_formed};
 use hie_store::State;
 
 const A: &str = "MSH|^~\\&|A|||||ADT^A01|1|P|2.5\rPID|1||77\r";
 const B: &str = "MSH|^~\\&|B|||||ADT^A02|2|P|2.5\rPID|1||78\r";
-
-/// From folder `in` through a process to folder `out`; `adapter` and `out` are further settings.
-fn through(adapter: &str, out: &str) -> String {
-    format!(
-        "  - name: In
-    class: HL7FileService
-    adapter: {{ FilePath: @/in, CallInterval: 0.1, {adapter} }}
-    host: {{ TargetConfigNames: Pass }}
-  - name: Pass
-    class: PassthroughProcess
-    host: {{ TargetConfigNames: Out }}
-  - name: Out
-    class: HL7FileOperation
-    host: {{ RetryInterval: 0.05 }}
-    adapter: {{ FilePath: @/out, {out} }}
-"
-    )
-}
 
 /// Puts a file there the way a careful sender does.
 fn drop_file(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
@@ -248,8 +231,12 @@ async fn what_cannot_be_accepted_stays_and_is_accepted_later() {
     .await;
     drop_file(&input, "b.hl7", A);
     running.stop().await;
-    assert_eq!(files(&place.path(WORK)), [".lock", "00000000.0.a.hl7"]);
-    assert_eq!(files(&input), ["b.hl7"], "nothing newer is taken before it");
+    let waiting = ["a.hl7", "b.hl7"];
+    assert_eq!(
+        files(&input),
+        waiting,
+        "nothing of it was written, so it goes back"
+    );
     assert!(files(&out).is_empty());
     place.reserve = "0";
     let running = place
@@ -260,6 +247,9 @@ async fn what_cannot_be_accepted_stays_and_is_accepted_later() {
     })
     .await;
     until("the folder to be empty", || files(&input).is_empty()).await;
+    let origins = running.rows("In").await.into_iter().map(|row| row.origin);
+    let expected = ["a.hl7 (message 1 of 2)", "a.hl7 (message 2 of 2)", "b.hl7"];
+    assert_eq!(origins.collect::<Vec<_>>(), expected);
     running.stop().await;
 }
 
@@ -452,122 +442,6 @@ async fn an_archive_that_fails_holds_up_no_other_file() {
     .await;
     assert_eq!(files(&out).len(), 2, "nothing is accepted twice");
     running.stop().await;
-}
-
-async fn refusal(place: &Place, adapter: &str) -> (&'static str, String) {
-    match place.try_start(&through(adapter, "")).await {
-        Err(StartError::Item { item, error }) => {
-            assert_eq!(item, "In");
-            (error.code, error.message)
-        }
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("the production must not start"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn folders_that_cannot_work_fail_the_start_with_a_remedy() {
-    let place = Place::new();
-    let (code, message) = refusal(&place, "").await;
-    assert_eq!(code, "path-missing");
-    assert!(message.contains("make the folder"), "{message}");
-
-    fs::write(place.path("in"), "a file").unwrap();
-    assert_eq!(refusal(&place, "").await.0, "not-a-folder");
-    fs::remove_file(place.path("in")).unwrap();
-
-    let input = place.folder("in");
-    std::os::unix::fs::symlink(&input, place.path("again")).unwrap();
-    assert_eq!(
-        refusal(&place, "ArchivePath: @/again").await.0,
-        "same-folder"
-    );
-
-    if Path::new("/dev/shm").is_dir() {
-        let other = tempfile::tempdir_in("/dev/shm").unwrap();
-        let (code, message) =
-            refusal(&place, &format!("WorkPath: {}", other.path().display())).await;
-        assert_eq!(code, "cross-device");
-        assert!(message.contains("leave it out"), "{message}");
-    } else {
-        println!("skipped: no second file system at /dev/shm");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_folder_fails_the_start() {
-    let place = Place::new();
-    let input = place.folder("in");
-    place.folder("work");
-    fs::set_permissions(&input, fs::Permissions::from_mode(0o555)).unwrap();
-    // The superuser may write everywhere but there.
-    let superuser = fs::write(input.join("x"), "").is_ok();
-    let folder = if superuser {
-        "/proc".into()
-    } else {
-        input.display().to_string()
-    };
-    let adapter = format!("FilePath: {folder}, WorkPath: @/work, CallInterval: 0.1");
-    let items = through("", "").replacen("FilePath: @/in, CallInterval: 0.1, ", &adapter, 1);
-    match place.try_start(&items).await {
-        Err(StartError::Item { error, .. }) => {
-            assert_eq!(error.code, "path-not-writable", "{error}");
-            assert!(error.message.contains("write to FilePath"), "{error}");
-        }
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("the production must not start"),
-    }
-    fs::set_permissions(&input, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_engines_cannot_work_in_one_work_folder() {
-    let (one, two) = (Place::new(), Place::new());
-    one.folder("in");
-    one.folder("out");
-    let running = one.start(&through("", "")).await;
-    let shared = one.path("in").display().to_string();
-    let items = through("", "").replace("@/in", &shared);
-    match two.try_start(&items).await {
-        Err(StartError::Item { error, .. }) => assert_eq!(error.code, "folder-in-use", "{error}"),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("the second must not start"),
-    }
-    assert_eq!(running.item("In").stats.state(), ItemState::Running);
-    running.stop().await;
-    two.try_start(&items).await.unwrap().stop().await;
-}
-
-#[test]
-fn settings_that_contradict_each_other_are_refused() {
-    let place = Place::new();
-    let refused = |items: String| {
-        let errors = place.config(&items).unwrap_err();
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        (
-            errors[0].setting.clone().unwrap_or_default(),
-            errors[0].message.clone(),
-        )
-    };
-    assert_eq!(refused(through("ArchivePath: @/in", "")).0, "ArchivePath");
-    assert_eq!(refused(through("FileSpec: \"in/*\"", "")).0, "FileSpec");
-    assert_eq!(refused(through("", "Filename: \"%x\"")).0, "Filename");
-    assert_eq!(
-        refused(through("", "MessageTerminator: CR")).0,
-        "MessageTerminator"
-    );
-    let pool = through("", "").replacen(
-        "class: HL7FileService",
-        "class: HL7FileService\n    pool_size: 2",
-        1,
-    );
-    assert!(refused(pool).1.contains("pool_size"));
-    let stranger = through("", "").replacen(
-        "TargetConfigNames: Out",
-        "TargetConfigNames: Out, ResponseFrom: Other",
-        1,
-    ) + "  - name: Other\n    class: DiscardOperation\n";
-    assert_eq!(refused(stranger).0, "ResponseFrom");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,8 +23,8 @@
 //! message in state Error says so. No file is deleted unless all that it held is durable.
 
 use std::{
-    ffi::{OsStr, OsString},
-    fs::{self, File, TryLockError},
+    ffi::OsString,
+    fs::{self, File},
     io::{self, Read as _},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -37,6 +37,7 @@ use hie_engine::{
 };
 
 use super::{
+    claim::{Claim, claim_name},
     disk::{self, Shape, why},
     names::{self, FileSpec},
 };
@@ -65,81 +66,9 @@ pub(crate) struct Candidate {
     pub(crate) shape: Shape,
 }
 
-/// How far a claimed file is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Progress {
-    /// So many of its messages are durable.
-    Accepted(usize),
-    /// All are.
-    Done,
-}
-
-/// A claimed file.
-#[derive(Clone, Debug)]
-pub(crate) struct Claim {
-    /// Orders the claims of an item.
-    number: u64,
-    /// The name that it came with.
-    pub(crate) name: OsString,
-    pub(crate) progress: Progress,
-    /// The name that it has now; behind `progress` where a rename failed.
-    on_disk: OsString,
-    /// How it looked when it was read.
-    pub(crate) read: Option<Shape>,
-    /// It was there at the start, or accepting it failed once: some of it may be accepted already.
-    pub(crate) possible_duplicate: bool,
-    /// A message in state Error was made of it; what is left is to set it aside.
-    pub(crate) recorded: bool,
-}
-
-impl Claim {
-    fn new(number: u64, name: &OsStr) -> Self {
-        let progress = Progress::Accepted(0);
-        let on_disk = claim_name(number, progress, name);
-        let (read, possible_duplicate, recorded) = (None, false, false);
-        Self {
-            number,
-            name: name.to_owned(),
-            progress,
-            on_disk,
-            read,
-            possible_duplicate,
-            recorded,
-        }
-    }
-
-    /// From a name in the work folder; none if it is no claim.
-    fn parse(on_disk: &OsStr) -> Option<Self> {
-        let mut parts = on_disk.as_bytes().splitn(3, |byte| *byte == b'.');
-        let number = std::str::from_utf8(parts.next()?).ok()?;
-        let number = u64::from_str_radix(number, 16).ok()?;
-        let progress = match std::str::from_utf8(parts.next()?).ok()? {
-            "done" => Progress::Done,
-            count => Progress::Accepted(count.parse().ok()?),
-        };
-        let name = OsStr::from_bytes(parts.next()?);
-        let known = Self {
-            progress,
-            on_disk: on_disk.to_owned(),
-            possible_duplicate: true,
-            ..Self::new(number, name)
-        };
-        (!name.is_empty()).then_some(known)
-    }
-}
-
-fn claim_name(number: u64, progress: Progress, name: &OsStr) -> OsString {
-    let mut out = OsString::from(match progress {
-        Progress::Accepted(count) => format!("{number:08x}.{count}."),
-        Progress::Done => format!("{number:08x}.done."),
-    });
-    out.push(name);
-    out
-}
-
 /// What came of reading a claimed file.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub(crate) enum Found {
     /// All of it.
     Whole(Bytes, Shape),
     /// Somebody wrote to it meanwhile.
@@ -201,149 +130,6 @@ impl Folders {
     /// The watched folder.
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Makes sure that every step will be possible, and that no other engine works in the same
-    /// work folder. Held as long as the returned file is open.
-    pub(crate) fn open(&self) -> Result<File, HostError> {
-        self.check_folder()?;
-        let given = self.errors_given.then_some(&self.errors);
-        for made in [Some(&self.work), self.archive.as_ref(), given]
-            .into_iter()
-            .flatten()
-        {
-            fs::create_dir_all(made).map_err(|error| {
-                HostError::new(
-                    "path-not-writable",
-                    format!(
-                        "{}; make the folder, or let the user of the engine make it",
-                        why("make the folder", made, &error)
-                    ),
-                )
-            })?;
-        }
-        self.check_apart()?;
-        let lock = self.lock()?;
-        self.probe()?;
-        Ok(lock)
-    }
-
-    fn check_folder(&self) -> Result<(), HostError> {
-        let folder = self.folder.display();
-        let wrong = |code, text: String| Err(HostError::new(code, text));
-        match fs::metadata(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return wrong(
-                    "path-missing",
-                    format!(
-                        "FilePath {folder} does not exist; make the folder, or correct FilePath"
-                    ),
-                );
-            }
-            Err(error) => {
-                return wrong(
-                    "path-not-readable",
-                    why("look at FilePath", &self.folder, &error),
-                );
-            }
-            Ok(found) if !found.is_dir() => {
-                return wrong(
-                    "not-a-folder",
-                    format!(
-                        "FilePath {folder} is not a folder; name the folder, and the files with FileSpec"
-                    ),
-                );
-            }
-            Ok(_) => {}
-        }
-        match fs::read_dir(&self.folder) {
-            Ok(_) => Ok(()),
-            Err(error) => wrong(
-                "path-not-readable",
-                format!(
-                    "{}; let the user of the engine read the folder",
-                    why("list FilePath", &self.folder, &error)
-                ),
-            ),
-        }
-    }
-
-    /// Through links, two names may be one folder: the configuration reader cannot know.
-    fn check_apart(&self) -> Result<(), HostError> {
-        let real = |path: &Path| fs::canonicalize(path).ok();
-        let folder = real(&self.folder);
-        let same = [self.archive.as_ref(), Some(&self.errors)]
-            .into_iter()
-            .flatten()
-            .find(|other| folder.is_some() && real(other) == folder);
-        match same {
-            None => Ok(()),
-            Some(other) => {
-                let message = format!(
-                    "{} is the same folder as FilePath: every file would be taken again and again; name another",
-                    other.display()
-                );
-                Err(HostError::new("same-folder", message))
-            }
-        }
-    }
-
-    fn lock(&self) -> Result<File, HostError> {
-        let path = self.work.join(".lock");
-        let failed = |error: &io::Error| {
-            HostError::new("path-not-writable", why("open the lock", &path, error))
-        };
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path);
-        let file = file.map_err(|error| failed(&error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                let message = format!(
-                    "the work folder {} is in use by another engine; stop it, or give this item another WorkPath",
-                    self.work.display()
-                );
-                Err(HostError::new("folder-in-use", message))
-            }
-            // No locks on this file system: it is used as if nobody else were there.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                Ok(file)
-            }
-            Err(TryLockError::Error(error)) => Err(failed(&error)),
-        }
-    }
-
-    /// Takes a file of ours the way that those of senders go.
-    fn probe(&self) -> Result<(), HostError> {
-        const NAME: &str = ".hie-probe";
-        let (from, to) = (
-            self.folder.join(format!("{NAME}-{}", std::process::id())),
-            self.work.join(NAME),
-        );
-        let made = File::create(&from).map(drop);
-        made.map_err(|error| {
-            let message = why("write to FilePath", &self.folder, &error);
-            HostError::new("path-not-writable", format!("{message}; taking a file means moving it out of the folder: let the user of the engine write to it"))
-        })?;
-        let moved = fs::rename(&from, &to);
-        let _ = fs::remove_file(if moved.is_ok() { &to } else { &from });
-        moved.map_err(|error| match error.kind() {
-            io::ErrorKind::CrossesDevices => HostError::new("cross-device", self.cross_device()),
-            _ => HostError::new(
-                "path-not-writable",
-                why("move a file into WorkPath", &self.work, &error),
-            ),
-        })
-    }
-
-    fn cross_device(&self) -> String {
-        let (work, folder) = (self.work_root.display(), self.folder.display());
-        format!(
-            "WorkPath {work} is on another file system than FilePath {folder}: a file cannot be claimed by one rename; put WorkPath on the same one, or leave it out"
-        )
     }
 
     /// What an earlier run left in the work folder, in the order in which it was claimed.
@@ -440,25 +226,25 @@ impl Folders {
     ///
     /// # Errors
     /// Those that may pass by themselves; all others are in the answer.
-    pub(crate) fn read(&self, claim: &Claim) -> io::Result<Content> {
+    pub(crate) fn read(&self, claim: &Claim) -> io::Result<Found> {
         let path = self.work.join(&claim.on_disk);
         let look = || fs::symlink_metadata(&path);
         let before = match look() {
             Ok(before) if before.is_file() => Shape::of(&before),
-            Ok(_) => return Ok(Content::Unfit("it is not a regular file".into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::Gone),
+            Ok(_) => return Ok(Found::Unfit("it is not a regular file".into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Gone),
             Err(error) => return Err(error),
         };
         if before.bytes > self.max_bytes {
             let (bytes, max) = (before.bytes, self.max_bytes);
-            return Ok(Content::Unfit(format!(
+            return Ok(Found::Unfit(format!(
                 "it has {bytes} bytes, MaxFileSize allows {max}"
             )));
         }
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Ok(Content::Unfit(format!("it cannot be read: {error}")));
+                return Ok(Found::Unfit(format!("it cannot be read: {error}")));
             }
             Err(error) => return Err(error),
         };
@@ -467,9 +253,9 @@ impl Folders {
             .read_to_end(&mut bytes)?;
         let same = Shape::of(&look()?) == before && bytes.len() as u64 == before.bytes;
         Ok(if same {
-            Content::Whole(bytes.into(), before)
+            Found::Whole(bytes.into(), before)
         } else {
-            Content::Changing
+            Found::Changing
         })
     }
 
@@ -537,6 +323,8 @@ fn holds_claims(folder: &Path) -> bool {
         .flatten()
         .any(|entry| Claim::parse(&entry.file_name()).is_some())
 }
+
+mod opening;
 
 #[cfg(test)]
 mod tests;

@@ -106,3 +106,16 @@ impl Polling {
         }
     }
 }
+
+/// The checks of an HL7 file service: those of the folder, and one handler at most.
+pub(crate) fn check_with_handler(item: &ItemConfig, production: &ProductionConfig) -> Vec<Finding> {
+    let mut findings = check(item, production);
+    if item.settings.list("BadMessageHandler").len() > 1 {
+        findings.push(Finding {
+            setting: Some("BadMessageHandler"),
+            message: "more than one item".into(),
+            help: Some("name the one item that gets what cannot be processed".into()),
+        });
+    }
+    findings
+}

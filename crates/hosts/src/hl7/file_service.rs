@@ -24,9 +24,7 @@ use hie_hl7::{LineEnd, Message, ParseError};
 use hie_store::Content;
 
 use crate::file::{
-    inbound,
-    names::check_file_spec,
-    service::{FileWatcher, Part, TARGETS, check_with_handler},
+    inbound, names::check_file_spec, service::TARGETS, taking::Part, watcher::FileWatcher,
 };
 
 /// `HL7FileService`.
@@ -40,7 +38,7 @@ pub static CLASS: Class = Class {
     summary: "Takes files of one or more HL7 v2 messages from a folder and sends each message on unchanged.",
     settings: &[HOST, ADAPTER, inbound::SETTINGS],
     build: Build::Service(make),
-    check: check_with_handler,
+    check: inbound::check_with_handler,
 };
 
 const HOST: &[SettingDef] = &[
@@ -286,5 +284,36 @@ mod tests {
             !reason.contains("SECRET") && reason.contains("MSH"),
             "{reason}"
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_in_a_file_its_parts_are_the_file(
+            pieces in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::strategy::Just(&b"MSH|^~\\&|A|B"[..]),
+                    proptest::strategy::Just(&b"MSH"[..]),
+                    proptest::strategy::Just(&b"FHS|"[..]),
+                    proptest::strategy::Just(&b"\r"[..]),
+                    proptest::strategy::Just(&b"\n"[..]),
+                    proptest::strategy::Just(&b"|x"[..]),
+                    proptest::strategy::Just(&b"\xFF\x00"[..]),
+                    proptest::strategy::Just(&b"\xEF\xBB\xBF "[..]),
+                ],
+                0..40,
+            ),
+        ) {
+            let file = Bytes::from(pieces.concat());
+            let parts = split(&file);
+            let joined: Vec<u8> = parts.iter().flat_map(|part| part.body.to_vec()).collect();
+            proptest::prop_assert_eq!(&joined[..], &file[..]);
+            proptest::prop_assert_eq!(&split(&file), &parts);
+            let good = parts.iter().filter(|part| part.bad.is_none());
+            for part in good {
+                let begins = Message::parse(&part.body);
+                let whole = begins.is_ok() || matches!(begins, Err(ParseError::Batch { .. }));
+                proptest::prop_assert!(whole);
+            }
+        }
     }
 }

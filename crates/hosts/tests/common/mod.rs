@@ -3,6 +3,8 @@
 
 // Each test binary uses a part of this.
 #![allow(dead_code)]
+// A test may end and print so.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
     fmt::Write as _,
@@ -132,16 +134,16 @@ pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
     assert!(waited.await.is_ok(), "waited in vain for {what}");
 }
 
-/// The names of the files in a folder, sorted; folders left out.
+/// The names of the files in a folder, sorted; folders and files that are being written left out.
 pub(crate) fn files(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    let entries = entries
-        .map(Result::unwrap)
-        .filter(|entry| entry.file_type().unwrap().is_file());
+    let entries = entries.flatten();
+    let entries = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     let mut names: Vec<String> = entries
         .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with(".tmp"))
         .collect();
     names.sort();
     names
@@ -165,4 +167,22 @@ pub(crate) fn well_formed() -> Option<Vec<(String, Vec<u8>)>> {
         (name, bytes)
     });
     Some(files.collect())
+}
+
+/// From folder `in` through a process to folder `out`; `adapter` and `out` are further settings.
+pub(crate) fn through(adapter: &str, out: &str) -> String {
+    format!(
+        "  - name: In
+    class: HL7FileService
+    adapter: {{ FilePath: @/in, CallInterval: 0.1, {adapter} }}
+    host: {{ TargetConfigNames: Pass }}
+  - name: Pass
+    class: PassthroughProcess
+    host: {{ TargetConfigNames: Out }}
+  - name: Out
+    class: HL7FileOperation
+    host: {{ RetryInterval: 0.05 }}
+    adapter: {{ FilePath: @/out, {out} }}
+"
+    )
 }

@@ -1,7 +1,9 @@
+//! The steps of the folders on real files.
+
 use std::{io::Write as _, time::Duration};
 
 use super::{
-    super::{complete::Looks, inbound::Confirm},
+    super::{claim::Progress, complete::Looks, inbound::Confirm},
     *,
 };
 
@@ -47,7 +49,7 @@ impl Case {
         self.folders.leftovers().unwrap().claims
     }
 
-    fn read(&self, claim: &Claim) -> Content {
+    fn read(&self, claim: &Claim) -> Found {
         self.folders.read(claim).unwrap()
     }
 }
@@ -137,7 +139,7 @@ fn writing_to_a_file_after_it_was_read_is_noticed() {
         .open(case.folders.folder.join("a.hl7"))
         .unwrap();
     let mut claim = case.claim().remove(0);
-    let Content::Whole(bytes, shape) = case.read(&claim) else {
+    let Found::Whole(bytes, shape) = case.read(&claim) else {
         panic!("it must be whole")
     };
     assert_eq!(&bytes[..], b"x");
@@ -152,13 +154,13 @@ fn what_cannot_be_a_message_is_unfit_with_a_reason() {
     let case = Case::new(false);
     case.write("in/large.hl7", &"x".repeat(101));
     let claim = case.claim().remove(0);
-    let Content::Unfit(why) = case.read(&claim) else {
+    let Found::Unfit(why) = case.read(&claim) else {
         panic!("it must be unfit")
     };
     assert!(why.contains("101") && why.contains("MaxFileSize"), "{why}");
     let aside = case.folders.set_aside(&claim, 0).unwrap();
     assert_eq!(aside, case.place.path().join("in/error/large.hl7"));
-    assert!(matches!(case.read(&claim), Content::Gone));
+    assert!(matches!(case.read(&claim), Found::Gone));
 }
 
 #[test]
@@ -185,15 +187,4 @@ fn files_of_an_item_that_was_renamed_are_not_forgotten() {
     let left = case.folders.leftovers().unwrap();
     assert_eq!(left.abandoned, [case.folders.work_root.join("Old")]);
     assert_eq!((left.claims.len(), left.strange), (0, 1));
-}
-
-#[test]
-fn names_that_are_no_claims_are_told_from_claims() {
-    for name in ["", "x", "1.2", "zz.0.a", "1.x.a", "1.0.", "1.-1.a", ".lock"] {
-        assert!(Claim::parse(OsStr::new(name)).is_none(), "{name:?}");
-    }
-    let odd = OsStr::from_bytes(b"\xFF.\xFE");
-    let claim = Claim::new(7, odd);
-    let again = Claim::parse(&claim.on_disk).unwrap();
-    assert_eq!((again.number, again.name.as_os_str()), (7, odd));
 }
