@@ -180,7 +180,7 @@ fn values(kind: SettingType) -> String {
             .replace(", in bytes or with a unit such as MB or MiB", ""),
         SettingType::Items => "names of items".into(),
         SettingType::RuleSet => "name of a rule set".into(),
-        SettingType::Checked(_) => "text of its own form".into(),
+        SettingType::Checked(_) => "text, as described".into(),
         _ => kind.expected(),
     }
 }

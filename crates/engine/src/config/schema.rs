@@ -276,8 +276,9 @@ fn class_schema(class: &'static Class) -> Json {
     let half = |target: Target| {
         let mut properties = Map::new();
         for def in defs.iter().filter(|def| def.target == target) {
-            for name in names(def) {
-                properties.insert(name.into(), setting(def));
+            properties.insert(def.name.into(), setting(def));
+            for alias in def.aliases {
+                properties.insert((*alias).into(), short(class, def));
             }
         }
         json!({
@@ -286,22 +287,28 @@ fn class_schema(class: &'static Class) -> Json {
             "additionalProperties": false,
         })
     };
-    let entries: Vec<Json> = defs.iter().map(|def| entry(def)).collect();
-    let list = json!({"type": ["array", "null"], "items": {"anyOf": entries}});
-    let (adapter, host) = (half(Target::Adapter), half(Target::Host));
+    let entries: Vec<Json> = defs.iter().map(|def| entry(class, def)).collect();
+    let again = |half: &str| reference(&format!("{}/properties/{half}", class.name));
     json!({
         "description": class.summary,
         "properties": {
-            "adapter": adapter, "Adapter": adapter,
-            "host": host, "Host": host,
-            "settings": list, "Settings": list,
+            "adapter": half(Target::Adapter), "Adapter": again("adapter"),
+            "host": half(Target::Host), "Host": again("host"),
+            "settings": {"type": ["array", "null"], "items": {"anyOf": entries}},
+            "Settings": again("settings"),
         },
     })
 }
 
+/// A setting as the short shape has it: said once, or the schema would be three times as long.
+fn short(class: &Class, def: &SettingDef) -> Json {
+    let (class, half, name) = (class.name, def.target.name().to_lowercase(), def.name);
+    reference(&format!("{class}/properties/{half}/properties/{name}"))
+}
+
 /// One `{target, name, value}`.
-fn entry(def: &SettingDef) -> Json {
-    let value = [("value", setting(def))];
+fn entry(class: &Class, def: &SettingDef) -> Json {
+    let value = [("value", short(class, def))];
     let mut entry = object(&keys::SETTING_SHAPE, &value);
     let target = def.target.name();
     let targets =
