@@ -22,6 +22,7 @@ use crate::{
     config::{ItemConfig, ProductionConfig},
     context::HostContext,
     host::{Body, BusinessOperation, BusinessProcess, GiveUp, Message, Outcome, Verdict},
+    patience::{Patience, out_of_patience, poison},
     queue::ItemQueue,
     stats::ItemState,
 };
@@ -71,33 +72,6 @@ impl Host {
         match self {
             Self::Process(host) => host.on_stop(ctx).await,
             Self::Operation(host) => host.on_stop(ctx).await,
-        }
-    }
-}
-
-/// When to try again and when to give up.
-struct Patience {
-    interval: Duration,
-    failure_timeout: Option<Duration>,
-    max_attempts: u16,
-}
-
-impl Patience {
-    fn of(config: &ItemConfig) -> Self {
-        let settings = &config.settings;
-        let operation = matches!(config.class.build, Build::Operation(_));
-        Self {
-            interval: operation
-                .then(|| settings.duration("RetryInterval"))
-                .flatten()
-                .unwrap_or(Duration::from_secs(5)),
-            failure_timeout: operation
-                .then(|| settings.duration("FailureTimeout"))
-                .flatten(),
-            max_attempts: settings
-                .int("MaxAttempts")
-                .and_then(|n| u16::try_from(n).ok())
-                .unwrap_or(3),
         }
     }
 }
@@ -483,37 +457,4 @@ impl Job {
             response_from,
         }
     }
-}
-
-/// A message that made the host panic is tried again, but not for ever.
-fn poison(panics: u16, max_attempts: u16) -> Outcome {
-    if panics < max_attempts {
-        return Outcome::new(Verdict::Retry(GiveUp::Suspend), "the host panicked");
-    }
-    Outcome::new(
-        Verdict::Suspended,
-        format!("poison: the host panicked on each of {panics} tries"),
-    )
-}
-
-/// Turns a retry into its end when `FailureTimeout` is used up.
-fn out_of_patience(mut outcome: Outcome, spent: Duration, patience: &Patience) -> Outcome {
-    let (Verdict::Retry(give_up), Some(limit)) = (outcome.verdict, patience.failure_timeout) else {
-        return outcome;
-    };
-    if spent < limit {
-        return outcome;
-    }
-    outcome.reason = format!(
-        "gave up after {} s (FailureTimeout): {}",
-        limit.as_secs_f64(),
-        outcome.reason
-    );
-    outcome.verdict = match give_up {
-        GiveUp::Fail => Verdict::Failed,
-        GiveUp::Suspend => Verdict::Suspended,
-        GiveUp::Disable => Verdict::Disable,
-        GiveUp::Complete => Verdict::Completed,
-    };
-    outcome
 }

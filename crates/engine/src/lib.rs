@@ -15,12 +15,15 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod host;
+mod housekeeping;
 mod job;
+mod patience;
 pub mod production;
 pub mod queue;
 mod service;
 pub mod setting;
 pub mod stats;
+pub mod status;
 
 pub use context::{HostContext, ServiceContext};
 pub use host::HostError;

@@ -3,7 +3,7 @@
 //! Owns start order (operations, processes, services), recovery of the queues, the graceful stop,
 //! and what an operator sees of it ([`Status`]). Restart policies and reload will enter here.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use hie_store::{
     BodyRef, Content, ItemId, MessageId, Recovered, State, Store, StoreError, StoreOptions,
@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     config::{ItemConfig, ProductionConfig},
     context::{HostContext, ServiceContext},
+    housekeeping,
     job::Job,
     service::ServiceJob,
     stats::{ItemState, ItemStats},
@@ -63,7 +64,8 @@ pub struct Production {
     pub recovered: Recovery,
     services: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     workers: parking_lot::Mutex<Vec<JoinHandle<()>>>,
-    started_ms: u64,
+    pub(crate) started_ms: u64,
+    housekeeping: CancellationToken,
 }
 
 /// A stored message to send again.
@@ -122,7 +124,17 @@ impl Production {
             services: parking_lot::Mutex::default(),
             workers: parking_lot::Mutex::default(),
             started_ms: clock.now_ms(),
+            housekeeping: CancellationToken::new(),
         };
+        let housekeeping = housekeeping::run(
+            production.config.clone(),
+            production.broker.clone(),
+            production.housekeeping.clone(),
+        );
+        production
+            .workers
+            .get_mut()
+            .push(tokio::spawn(housekeeping));
         for pass in ["Operation", "Process"] {
             production.start_workers(pass);
         }
@@ -216,6 +228,7 @@ impl Production {
             |item: &&Item| matches!(self.item_config(item).class.build, Build::Service(_));
         self.halt(is_service);
         self.join(&self.services, "service").await;
+        self.housekeeping.cancel();
         self.halt(|item| !is_service(item));
         self.join(&self.workers, "job").await;
         for item in &self.items {
@@ -288,101 +301,6 @@ impl Production {
             .resend(source, target, again.content, again.id, again.body)
             .await;
         sent.map_err(|error| HostError::new(error.code(), error.to_string()))
-    }
-
-    /// What an operator wants to know of it now.
-    pub fn status(&self) -> Status {
-        let now_ms = self.broker.clock.now_ms();
-        let extent = self.broker.store.extent();
-        Status {
-            production: self.config.name.clone(),
-            uptime_s: now_ms.saturating_sub(self.started_ms) / 1000,
-            trouble: self
-                .broker
-                .store
-                .log_trouble()
-                .map(|error| error.to_string()),
-            journal_bytes: extent.bytes,
-            index_lag_bytes: 0,
-            recovered: self.recovered.clone(),
-            items: self
-                .items
-                .iter()
-                .map(|item| self.item_status(item, now_ms))
-                .collect(),
-            orphans: self.orphans(),
-        }
-    }
-
-    fn item_status(&self, item: &Item, now_ms: u64) -> ItemStatus {
-        let config = self.item_config(item);
-        let stats = &item.stats;
-        let queue = self.broker.queue(item.id);
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        ItemStatus {
-            name: config.name.clone(),
-            class: config.class.name,
-            kind: config.class.build.kind(),
-            state: stats.state(),
-            pool_size: config.pool_size,
-            queued: queue.len(),
-            queue_high_water: queue.high_water(),
-            oldest_s: queue
-                .head()
-                .map(|live| now_ms.saturating_sub(live.created_ms) / 1000),
-            received: load(&stats.received),
-            received_bytes: load(&stats.received_bytes),
-            rejected: load(&stats.rejected),
-            completed: load(&stats.completed),
-            failed: load(&stats.failed),
-            suspended: load(&stats.suspended),
-            discarded: load(&stats.discarded),
-            retries: load(&stats.retries),
-            panics: load(&stats.panics),
-            connections: load(&stats.connections),
-            busy_us: load(&stats.busy_us),
-            address: stats.address(),
-            trying: stats.trying(),
-            last_error: stats.last_error(),
-        }
-    }
-
-    /// Queues of items that the configuration does not know any more.
-    fn orphans(&self) -> Vec<(String, usize)> {
-        let queues = self.broker.queues().into_iter();
-        let named =
-            queues.map(|(id, queue)| (self.broker.store.item_name(id).to_string(), queue.len()));
-        named
-            .filter(|(name, len)| *len > 0 && self.config.item(name).is_none())
-            .collect()
-    }
-
-    /// Whether messages can come in and go out, and if not, why.
-    pub fn ready(&self) -> Result<(), Vec<String>> {
-        let mut reasons = Vec::new();
-        if let Some(trouble) = self.broker.store.log_trouble() {
-            reasons.push(trouble.to_string());
-        }
-        for item in &self.items {
-            let name = &self.item_config(item).name;
-            match item.stats.state() {
-                ItemState::Running => {}
-                ItemState::Disabled if !self.item_config(item).enabled => {}
-                state => {
-                    let why = item
-                        .stats
-                        .last_error()
-                        .map(|error| format!(": {error}"))
-                        .unwrap_or_default();
-                    reasons.push(format!("item {name} is {}{why}", state.name()));
-                }
-            }
-        }
-        if reasons.is_empty() {
-            Ok(())
-        } else {
-            Err(reasons)
-        }
     }
 }
 
@@ -467,53 +385,4 @@ fn in_words(report: &hie_store::Report) -> String {
         format!("; a torn tail of {bytes} bytes that was never acknowledged was cut")
     });
     format!("{from}, {tail}{}", cut.unwrap_or_default())
-}
-
-/// The state of a production, as `hie status` and the manager show it.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Status {
-    /// Its name.
-    pub production: String,
-    /// Seconds since its start.
-    pub uptime_s: u64,
-    /// What stops it from accepting, if anything does.
-    pub trouble: Option<String>,
-    /// Bytes of the journal on disk.
-    pub journal_bytes: u64,
-    /// Bytes of the journal that the index has not read yet.
-    pub index_lag_bytes: u64,
-    /// What recovery found at its start.
-    pub recovered: Recovery,
-    /// Its items.
-    pub items: Vec<ItemStatus>,
-    /// Queues of items that are not in the configuration, with their lengths.
-    pub orphans: Vec<(String, usize)>,
-}
-
-/// The state of one item. Counters are since the start of the engine.
-#[derive(Clone, Debug, serde::Serialize)]
-#[allow(missing_docs)] // as in ItemStats
-pub struct ItemStatus {
-    pub name: String,
-    pub class: &'static str,
-    pub kind: &'static str,
-    pub state: ItemState,
-    pub pool_size: u16,
-    pub queued: usize,
-    pub queue_high_water: usize,
-    pub oldest_s: Option<u64>,
-    pub received: u64,
-    pub received_bytes: u64,
-    pub rejected: u64,
-    pub completed: u64,
-    pub failed: u64,
-    pub suspended: u64,
-    pub discarded: u64,
-    pub retries: u64,
-    pub panics: u64,
-    pub connections: u64,
-    pub busy_us: u64,
-    pub address: Option<String>,
-    pub trying: Option<String>,
-    pub last_error: Option<String>,
 }

@@ -1,6 +1,9 @@
 //! The engine through its public face, with hosts made for the purpose: what a job does with a
 //! panic, a retry, a poison message, a stop; what a restart brings back; who gets a response.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeMap,
     path::Path,
