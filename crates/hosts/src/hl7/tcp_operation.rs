@@ -144,9 +144,13 @@ impl HL7TCPOperation {
     /// Sends the bytes and reads the reply. Any failure closes the connection: a reply that comes
     /// later must not be taken for the reply to the next message.
     async fn exchange(&mut self, ctx: &HostContext, body: &Bytes) -> Result<Option<Bytes>, Failure> {
-        let mut connection = match self.connection.take() {
-            Some(mut open) if still_open(ctx, &mut open) => open,
-            _ => self.connect().await.map_err(Failure::Passing)?,
+        let open = self
+            .connection
+            .take()
+            .and_then(|connection| still_open(ctx, connection));
+        let mut connection = match open {
+            Some(open) => open,
+            None => self.connect().await.map_err(Failure::Passing)?,
         };
         connection.idle = Duration::ZERO;
         connection.writer.send(body).await.map_err(|error| match error {
@@ -188,18 +192,19 @@ impl HL7TCPOperation {
     }
 }
 
-/// Whether the peer has neither closed the idle connection nor said anything unasked on it; finding
-/// that out before sending spares a repeated message.
-fn still_open(ctx: &HostContext, connection: &mut Connection) -> bool {
+/// The connection, unless its peer has closed it while it was idle or said something unasked on
+/// it; finding that out before sending spares a repeated message.
+fn still_open(ctx: &HostContext, mut connection: Connection) -> Option<Connection> {
     match connection.reader.next().now_or_never() {
-        None => true,
+        None => return Some(connection),
         Some(Ok(Some(unasked))) => {
-            warn!(item = ctx.name(), bytes = unasked.len(), "a reply came unasked; the connection is made anew");
-            false
+            warn!(
+                item = ctx.name(),
+                bytes = unasked.len(),
+                "a reply came unasked; the connection is made anew"
+            );
         }
-        Some(Ok(None) | Err(_)) => {
-            debug!(item = ctx.name(), "the peer closed the idle connection");
-            false
-        }
+        Some(Ok(None) | Err(_)) => debug!(item = ctx.name(), "the peer closed the idle connection"),
     }
+    None
 }
