@@ -16,6 +16,7 @@ mod forming;
 mod frame;
 mod log;
 mod memory;
+mod mend;
 mod meta;
 mod options;
 mod preparer;

@@ -1,8 +1,7 @@
-//! Recovery: what stands on disk, how far it may be trusted, and what to do about its tail.
+//! Recovery: what stands on disk, and how far it may be trusted.
 //!
 //! Owns the judgement between a torn tail and damage. Looking ([`Survey`]) never changes a byte;
-//! [`mend`] does, once everything has been judged: it cuts the tail, syncs what was read and
-//! finishes what a crash interrupted.
+//! [`crate::mend`] does, once everything has been judged.
 //!
 //! *Invariant:* a tail is cut only if no later frame header of this log exists and nothing else
 //! (notes, checkpoint) says that it was durable; otherwise the opening fails and changes nothing.
@@ -11,11 +10,11 @@ use std::{io, path::Path, sync::Arc};
 
 use crate::{
     OpenError, OpenHint, Position, RecoveryReport,
-    file::{OpenMode, Storage, StorageFile, write_all_at},
+    file::{OpenMode, Storage, StorageFile},
     frame::{Bad, FRAME_HEADER, FrameHeader, SECTOR, is_zero, parse_header},
     meta::{META_NAME, Meta},
     reader::SegmentReader,
-    segment::{BadHeader, Place, UNFINISHED, file_name, parse_name, read_header, zero},
+    segment::{BadHeader, Place, UNFINISHED, file_name, parse_name, read_header},
     snapshot::SnapshotError,
 };
 
@@ -35,9 +34,9 @@ pub(crate) struct Survey {
     pub(crate) tail: usize,
     pub(crate) report: RecoveryReport,
     /// The last good frame, if one was seen.
-    last: Option<(usize, FrameHeader)>,
+    pub(crate) last: Option<(usize, FrameHeader)>,
     /// A segment and the end of the bytes in it that must become zero again.
-    dirty: Vec<(usize, u64, u64)>,
+    pub(crate) dirty: Vec<(usize, u64, u64)>,
     beside: Beside,
 }
 
@@ -432,94 +431,4 @@ pub(crate) fn next_frame(
     from: u64,
 ) -> io::Result<Option<u64>> {
     Ok(look_behind(file, place, log_id, from)?.later)
-}
-
-/// What [`mend`] hands to the log that opens.
-pub(crate) struct Mended {
-    pub(crate) file: Arc<dyn StorageFile>,
-    pub(crate) spare: Option<(Place, Arc<dyn StorageFile>)>,
-}
-
-/// Makes the disk as the survey says it is: tail cut, what was read synced, leftovers gone.
-/// Safe to be interrupted anywhere: the next survey comes to the same judgement.
-pub(crate) fn mend(
-    storage: &dyn Storage,
-    dir: &Path,
-    survey: &mut Survey,
-) -> Result<Mended, OpenError> {
-    let mut files = Vec::new();
-    for (i, place) in survey.places.iter().enumerate().skip(survey.tail) {
-        let path = place.path(dir);
-        let file = storage
-            .open(&path, OpenMode::ReadWrite)
-            .map_err(OpenError::io("open", &path))?;
-        let dirty = survey.dirty.iter().find(|d| d.0 == i).map(|d| (d.1, d.2));
-        mend_segment(&*file, *place, dirty).map_err(OpenError::io("repair the tail of", &path))?;
-        files.push((*place, file));
-    }
-    rewrite_last(storage, dir, survey)?;
-    for (place, file) in &files {
-        file.fdatasync()
-            .map_err(OpenError::io("sync", place.path(dir)))?;
-    }
-    storage.sync_dir(dir).map_err(OpenError::io("sync", dir))?;
-    for name in &survey.leftovers {
-        let path = dir.join(name);
-        storage
-            .unlink(&path)
-            .map_err(OpenError::io("remove", &path))?;
-    }
-    let mut files = files.into_iter();
-    let Some((_, file)) = files.next() else {
-        return Err(damaged(0, dir, "there is no segment to write to"));
-    };
-    let spare = files.next();
-    for (place, _) in files {
-        let path = place.path(dir);
-        storage
-            .unlink(&path)
-            .map_err(OpenError::io("remove", &path))?;
-    }
-    survey.places.truncate(survey.tail + 1);
-    Ok(Mended { file, spare })
-}
-
-/// Zeros the cut bytes, so that nothing stale is ever taken for a frame, and restores the length.
-fn mend_segment(file: &dyn StorageFile, place: Place, dirty: Option<(u64, u64)>) -> io::Result<()> {
-    if let Some((from, to)) = dirty {
-        zero(file, from - place.base, to - place.base, &mut || true)?;
-    }
-    let size = file.size()?;
-    if size < place.size {
-        file.allocate(place.size)?;
-        zero(file, size, place.size, &mut || true)?;
-    }
-    Ok(())
-}
-
-/// Writes the last good frame once more before it is synced: after a failed sync and a restart
-/// of the process alone, its pages may be called clean although the disk never took them.
-fn rewrite_last(storage: &dyn Storage, dir: &Path, survey: &Survey) -> Result<(), OpenError> {
-    let Some((i, header)) = survey
-        .last
-        .filter(|(_, h)| h.end() > survey.meta.durable_floor)
-    else {
-        return Ok(());
-    };
-    let Some(place) = survey.places.get(i).copied() else {
-        return Ok(());
-    };
-    let path = place.path(dir);
-    let file = storage
-        .open(&path, OpenMode::ReadWrite)
-        .map_err(OpenError::io("open", &path))?;
-    let again = || -> io::Result<()> {
-        let mut reader = SegmentReader::new(&*file, place, survey.meta.log_id, 0);
-        let bytes = reader
-            .bytes(header.position, header.span() as usize)?
-            .to_vec();
-        write_all_at(&*file, &bytes, header.position - place.base)?;
-        file.fdatasync()
-    };
-    again().map_err(OpenError::io("sync", &path))
 }
