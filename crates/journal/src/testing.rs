@@ -240,6 +240,17 @@ impl SimStorage {
         self.0.lock().syncs
     }
 
+    /// Whether a power cut now would lose nothing.
+    pub fn all_synced(&self) -> bool {
+        let disk = self.0.lock();
+        let clean = |i: &usize| {
+            disk.inodes
+                .get(*i)
+                .is_none_or(|inode| inode.dirty.is_empty())
+        };
+        disk.seen == disk.kept && disk.seen.values().all(clean)
+    }
+
     /// Changing calls so far.
     pub fn calls(&self) -> u64 {
         self.0.lock().calls
