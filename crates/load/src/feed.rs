@@ -154,6 +154,10 @@ impl Feed {
         if let Some(pending) = &mut self.pending
             && std::mem::replace(&mut pending.sent_before, true)
         {
+            if self.run.load.keep_ledger {
+                let id = self.ids.at(pending.sequence);
+                self.tally.ledger.sent_again(id);
+            }
             self.tally.resent += 1;
             self.run.progress.resent.fetch_add(1, Ordering::Relaxed);
         }

@@ -32,6 +32,8 @@ pub enum Fate {
 struct SentEntry {
     hash: u64,
     fate: Fate,
+    /// How often the sender repeated it because no answer came.
+    repeats: u32,
 }
 
 /// What the senders sent, by stream and sequence.
@@ -48,7 +50,15 @@ impl Sent {
             *entry = SentEntry {
                 hash: hash(body),
                 fate: Fate::Unanswered,
+                repeats: 0,
             };
+        }
+    }
+
+    /// Notes that the sender itself sends `control_id` once more.
+    pub fn sent_again(&mut self, control_id: &[u8]) {
+        if let Some(entry) = self.entry(control_id) {
+            entry.repeats = entry.repeats.saturating_add(1);
         }
     }
 
@@ -62,6 +72,16 @@ impl Sent {
     /// Takes over what another sender kept.
     pub fn merge(&mut self, other: Sent) {
         self.streams.extend(other.streams);
+    }
+
+    /// Messages sent, acknowledged or not.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.streams
+            .values()
+            .flatten()
+            .filter(|entry| entry.fate != Fate::Unsent)
+            .count() as u64
     }
 
     /// Messages acknowledged.
@@ -280,6 +300,8 @@ pub struct Verdict {
     pub duplicated: u64,
     /// Deliveries beyond the first.
     pub extra_deliveries: u64,
+    /// Of these, those beyond how often the sender itself sent the message: the engine's own.
+    pub repeated_by_engine: u64,
     /// Delivered though the sender never saw a positive answer; at-least-once delivery allows it.
     pub unasked: u64,
     /// Delivered and never sent.
@@ -304,6 +326,8 @@ impl Verdict {
         self.sent += 1;
         self.acked += u64::from(acked);
         self.duplicated += u64::from(seen.count > 1);
+        let sent = entry.repeats.saturating_add(1);
+        self.repeated_by_engine += u64::from(seen.count.saturating_sub(sent));
         self.unasked += u64::from(seen.count > 0 && !acked);
         if seen.count == 0 && acked {
             self.lost += 1;
