@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Epoch, Log, LogError, OpenError, OpenHint, Options, Position, SegmentLog, Ticket, Urgency,
+    frame::{FRAME_HEADER, FrameHeader, open_record, seal, u64_at},
     testing::{Faults, SimStorage},
 };
 
@@ -303,6 +304,44 @@ fn a_trim_cut_short_is_finished_at_the_next_opening() {
         assert!(
             segments <= log.trim_points().len() + 1,
             "trimmed segments are gone"
+        );
+    }
+}
+
+#[test]
+fn a_cut_in_the_next_segment_stays_cut() {
+    for seed in 0..20 {
+        let disk = SimStorage::new(seed);
+        let (log, epoch, kept) = quiet(&disk);
+        let end = log.extent().durable.0;
+        disk.kill();
+        drop(log);
+        // The batch that began the next segment was torn: its first sector is all that arrived.
+        let spare = segments(&disk).remove(1);
+        disk.edit(&spare, |bytes| {
+            let (log_id, base) = (u64_at(bytes, 16), u64_at(bytes, 24));
+            let mut torn = vec![0; FRAME_HEADER];
+            open_record(&mut torn, 2_000, false);
+            torn.resize(FRAME_HEADER + 2_008, b'x');
+            seal(
+                &mut torn,
+                log_id,
+                FrameHeader::new(epoch.0, base + 4096, end, end),
+            );
+            bytes[4096..4608].copy_from_slice(&torn[..512]);
+        });
+        let log = open(&disk);
+        let epoch = log.fence().unwrap();
+        let next = log
+            .append(epoch, Urgency::Intake, b"in the old segment")
+            .unwrap();
+        let _durable = next.wait_durable().unwrap();
+        disk.crash();
+        drop(log);
+        let left = scan_all(&open(&disk), Position(0));
+        assert_eq!(
+            left.iter().map(|r| r.position).collect::<Vec<_>>(),
+            [kept.position(), next.position()]
         );
     }
 }
