@@ -458,3 +458,19 @@ async fn appended_messages_are_parted_by_a_line_feed() {
     .await;
     running.stop().await;
 }
+
+/// A fresh installation has no folders yet: those below `DataPath` are the engine's to make.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_below_the_data_path_are_made_and_others_are_not() {
+    let place = Place::new();
+    let below = "  - {name: In, class: FileService, adapter: {FilePath: '${DataPath}/in'}, host: {TargetConfigNames: Out}}
+  - {name: Out, class: FileOperation, adapter: {FilePath: '${DataPath}/out', Filename: 'a'}}
+";
+    let running = place.start(below).await;
+    assert!(place.path("data/in").is_dir() && place.path("data/out").is_dir());
+    running.stop().await;
+    let elsewhere = below.replace("${DataPath}/in", "@/mounted/in");
+    let error = place.try_start(&elsewhere).await.err().expect("refused");
+    assert!(error.to_string().contains("mounted/in"), "{error}");
+    assert!(!place.path("mounted").exists());
+}

@@ -9,11 +9,37 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use hie_engine::{
+    HostError,
+    config::{ItemConfig, ProductionConfig},
+};
+
 use super::names;
+
+/// Makes the `FilePath` of an item where it lies below the production's `DataPath`: what is in there
+/// is the engine's own. Any other folder must exist: making it could hide a share that is not
+/// mounted.
+///
+/// # Errors
+/// `path-not-writable` where the folder cannot be made.
+pub(crate) fn make_own_folder(
+    item: &ItemConfig,
+    production: &ProductionConfig,
+) -> Result<(), HostError> {
+    let folder = Path::new(item.settings.text("FilePath").unwrap_or_default());
+    let own = folder.starts_with(&production.engine.data_path)
+        && !folder.components().any(|part| part == Component::ParentDir);
+    if !own {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(|error| {
+        HostError::new("path-not-writable", why("make the folder", folder, &error))
+    })
+}
 
 /// What one can see of a file from outside: as long as this stays the same, nobody wrote to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

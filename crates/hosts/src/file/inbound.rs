@@ -13,7 +13,7 @@ use hie_engine::{
 /// The settings of a watched folder. `FileSpec` is declared by the classes: its default differs.
 pub const SETTINGS: &[SettingDef] = &[
     SettingDef::adapter("FilePath", SettingType::Path, "",
-        "The folder to watch. It must exist, and files must be allowed to be moved out of it. Only the files \
+        "The folder to watch. It must exist (below DataPath it is made), and files must be allowed to be moved out of it. Only the files \
          directly in it are taken, oldest first; links, hidden files, `.tmp` files and empty files are not.")
         .required(),
     SettingDef::adapter("WorkPath", SettingType::Path, "",

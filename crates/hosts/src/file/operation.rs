@@ -15,6 +15,7 @@ use hie_engine::{
 };
 
 use super::{
+    disk,
     names::{Facts, check_file_name},
     outbound::{self, Job, Outbound, TERMINATOR, Written},
 };
@@ -51,8 +52,9 @@ const ADAPTER: &[SettingDef] = &[
 
 fn make(
     item: &ItemConfig,
-    _production: &ProductionConfig,
+    production: &ProductionConfig,
 ) -> Result<Box<dyn BusinessOperation>, HostError> {
+    disk::make_own_folder(item, production)?;
     Ok(Box::new(FileWriter::new(item, b"")?))
 }
 

@@ -36,8 +36,8 @@ use super::{
 /// the classes: their defaults differ.
 pub const SETTINGS: &[SettingDef] = &[
     SettingDef::adapter("FilePath", SettingType::Path, "",
-        "The folder to write to. It is not made: where it is missing (a share that is not mounted), messages wait and \
-         are tried again.")
+        "The folder to write to. It is made only below DataPath; where another is missing (a share that is not mounted), \
+         messages wait and are tried again.")
         .required(),
     SettingDef::adapter("Overwrite",
         SettingType::Choice(&[&["error"], &["number"], &["overwrite", "1", "true"], &["append", "0", "false"]]), "error",

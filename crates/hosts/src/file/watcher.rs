@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use super::{
     claim::{Claim, Progress, shown},
     complete::Looks,
+    disk,
     folders::{Candidate, Folders},
     inbound::Polling,
     taking::{Refused, Split, Taken, Taker},
@@ -55,6 +56,7 @@ impl FileWatcher {
         content: Content,
         split: Split,
     ) -> Result<Self, HostError> {
+        disk::make_own_folder(item, production)?;
         let polling = Polling::of(&item.settings);
         let taker = Taker {
             folders: Arc::new(Folders::of(item, production)?),

@@ -50,7 +50,8 @@ const ADAPTER: &[SettingDef] = &[
 
 fn make(
     item: &ItemConfig,
-    _production: &ProductionConfig,
+    production: &ProductionConfig,
 ) -> Result<Box<dyn BusinessOperation>, HostError> {
+    crate::file::disk::make_own_folder(item, production)?;
     Ok(Box::new(FileWriter::new(item, b"\n")?))
 }
