@@ -23,8 +23,6 @@ mod store;
 mod tail;
 
 #[cfg(test)]
-mod retention_tests;
-#[cfg(test)]
 mod tests;
 
 pub use error::StoreError;

@@ -4,6 +4,9 @@
 //! forward and durable before the segment that held it goes. Bytes leave with whole segments;
 //! rows of the index leave one by one.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 
 use hie_journal::{LogError, Position};

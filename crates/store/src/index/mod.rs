@@ -29,7 +29,7 @@ pub(crate) use pool::Pool;
 pub(crate) use read::View;
 
 /// Raised whenever the schema or its meaning changes: an older file is rebuilt.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The oldest SQLite whose write-ahead log loses nothing when writers and checkpoints meet.
@@ -37,6 +37,9 @@ const SQLITE_MIN: i32 = 3_051_003;
 
 /// Headers in a block, as a power of two.
 const BLOCK_SHIFT: u32 = 12;
+
+/// Ids in a stretch of the indexes of keys, as a power of two; the schema says it too.
+const STRETCH_SHIFT: u32 = 16;
 
 /// The writing end of the index. Only the tail thread has one.
 pub(crate) struct Index {

@@ -84,8 +84,8 @@ impl View<'_> {
             conditions.and("b.control = ?", [Value::Text(as_key(control))]);
         }
         if let Some(patient) = &query.patient_id {
-            let sql =
-                "(b.patient = ? OR EXISTS (SELECT 1 FROM alias WHERE patient = ? AND body = b.id))";
+            let sql = "(b.patient = ? OR EXISTS (SELECT 1 FROM alias
+                 WHERE stretch = abs(b.id) >> 16 AND patient = ? AND body = b.id))";
             let patient = Value::Text(as_key(patient));
             conditions.and(sql, [patient.clone(), patient]);
         }

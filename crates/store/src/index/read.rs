@@ -14,7 +14,7 @@ use hie_journal::Position;
 use crate::{BodyRef, Count, HeaderRow, MessageId, Page, Query, SessionId, StoreError};
 
 use super::{
-    BLOCK_SHIFT, from_sql,
+    BLOCK_SHIFT, STRETCH_SHIFT, from_sql,
     keys::as_key,
     plan::{Plan, Where, in_session, list},
     row::{JOINS, SELECT, header_row, state},
@@ -35,9 +35,12 @@ const TEXT_BYTES: u64 = 256 << 20;
 /// The header through its small index of what is not completed.
 const WAITING: &str = "header h INDEXED BY header_waiting";
 
-const BODIES_BY_CONTROL: &str = "SELECT id FROM body WHERE control = ?1";
-const BODIES_BY_PATIENT: &str =
-    "SELECT id FROM body WHERE patient = ?1 UNION SELECT body FROM alias WHERE patient = ?1";
+const BODIES_BY_CONTROL: &str = "SELECT id FROM body WHERE abs(id) >> 16 = ?1 AND control = ?2";
+const BODIES_BY_PATIENT: &str = "SELECT id FROM body WHERE abs(id) >> 16 = ?1 AND patient = ?2
+     UNION SELECT body FROM alias WHERE stretch = ?1 AND patient = ?2";
+/// In two parts: SQLite walks over all rows for a minimum and a maximum at once.
+const BODY_BOUNDS: &str = "SELECT coalesce((SELECT min(id) FROM body WHERE id > 0), 0),
+     coalesce((SELECT max(id) FROM body), -1)";
 const HEADERS_OF_BODY: &str = "SELECT header.id FROM body CROSS JOIN header
          ON header.session = coalesce(body.session, abs(body.id))
          WHERE body.id = ?1 AND coalesce(header.body, header.session) = ?1
@@ -349,7 +352,19 @@ impl<'c> View<'c> {
             (None, Some(patient)) => (patient, BODIES_BY_PATIENT),
             (None, None) => return Ok(Vec::new()),
         };
-        let mut bodies = self.numbers(sql, [Value::Text(as_key(key))])?;
+        let (low, high): (i64, i64) = self
+            .conn
+            .prepare_cached(BODY_BOUNDS)?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut bodies = Vec::new();
+        let stretches = low >> STRETCH_SHIFT..=high.min(before) >> STRETCH_SHIFT;
+        for stretch in stretches.rev() {
+            let values = [Value::Integer(stretch), Value::Text(as_key(key))];
+            bodies.extend(self.numbers(sql, values)?);
+            if bodies.len() >= KEY_BODIES {
+                break;
+            }
+        }
         bodies.retain(|id| id.abs() < before);
         bodies.sort_by_key(|id| std::cmp::Reverse(id.abs()));
         bodies.truncate(KEY_BODIES);
@@ -431,5 +446,6 @@ pub(super) fn statements() -> Vec<String> {
         BODIES_BY_CONTROL.to_owned(),
         BODIES_BY_PATIENT.to_owned(),
         HEADERS_OF_BODY.to_owned(),
+        BODY_BOUNDS.to_owned(),
     ]
 }

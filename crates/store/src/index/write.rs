@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::StoreError;
 
 use super::{
+    STRETCH_SHIFT,
     batch::{Batch, ChangeOut, HeaderOut},
     to_sql,
 };
@@ -34,7 +35,7 @@ impl Batch {
             "INSERT INTO body (id, session, position, idx, len, content, kind, control, patient, origin, resent)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?;
-        let mut alias = conn.prepare_cached("INSERT OR IGNORE INTO alias VALUES (?1, ?2)")?;
+        let mut alias = conn.prepare_cached("INSERT OR IGNORE INTO alias VALUES (?1, ?2, ?3)")?;
         for row in &self.bodies {
             let mut patients = row.keys.patients.iter();
             body.execute(params![
@@ -51,7 +52,7 @@ impl Batch {
                 row.resent,
             ])?;
             for patient in patients {
-                alias.execute(params![patient, row.id])?;
+                alias.execute(params![row.id.abs() >> STRETCH_SHIFT, patient, row.id])?;
             }
         }
         Ok(())
