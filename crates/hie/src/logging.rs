@@ -1,0 +1,69 @@
+//! Logs: for a person on a terminal, as JSON lines elsewhere, always on stderr.
+//!
+//! Owns the set-up of `tracing` and the panic hook. What is logged carries no message content;
+//! a panic is logged by its place alone, because its text may quote what was being worked on.
+
+use std::io::{self, IsTerminal};
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// How logs look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// Human on a terminal, JSON elsewhere
+    Auto,
+    /// Lines for people
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// The options about logs of commands that keep running.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LogArgs {
+    /// How logs look (on stderr)
+    #[arg(long, value_enum, default_value = "auto", env = "HIE_LOG_FORMAT")]
+    log_format: Format,
+    /// What is logged: a level, or a list such as `info,hie_hosts=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "HIE_LOG")]
+    log: String,
+}
+
+/// Starts logging for the life of the process.
+pub(crate) fn start(args: &LogArgs) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
+        format!(
+            "`{}` is no log filter ({error}); write a level such as info, or target=level pairs",
+            args.log
+        )
+    })?;
+    let on_terminal = io::stderr().is_terminal();
+    let human = match args.log_format {
+        Format::Auto => on_terminal,
+        Format::Human => true,
+        Format::Json => false,
+    };
+    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = if human {
+        lines.with_ansi(on_terminal).with_target(false).try_init()
+    } else {
+        lines.json().flatten_event(true).try_init()
+    };
+    started.map_err(|error| error.to_string())?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        tracing::error!(
+            code = "panic",
+            place,
+            thread,
+            "a panic; its text is not logged because it may quote a message"
+        );
+    }));
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! Metrics: the engine's own counters in the OpenMetrics text format.
+//!
+//! Owns names, units and help texts. Counts nothing itself: each scrape reads what the engine
+//! counted anyway.
+
+use std::{
+    fmt::{self, Error},
+    fs,
+    sync::Arc,
+};
+
+use hie_engine::status::{ItemStatus, Status};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, NoLabelSet, text::encode},
+    metrics::{MetricType, exemplar::Exemplar},
+    registry::Registry,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::desk::Desk;
+
+/// What the page is, for the HTTP header.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The page as it is now.
+pub(crate) fn text(desk: &Arc<Desk>) -> Result<String, Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(desk.clone())));
+    let mut page = String::new();
+    encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<Desk>);
+
+/// A figure of an item: name, help, and where it is read.
+type Figure = (&'static str, &'static str, fn(&ItemStatus) -> u64);
+
+const COUNTERS: &[Figure] = &[
+    (
+        "hie_item_received_messages",
+        "Messages that came in from outside",
+        |item| item.received,
+    ),
+    (
+        "hie_item_received_bytes",
+        "Bytes of the messages that came in from outside",
+        |item| item.received_bytes,
+    ),
+    (
+        "hie_item_rejected_messages",
+        "Messages answered negatively or recorded as bad",
+        |item| item.rejected,
+    ),
+    (
+        "hie_item_completed_messages",
+        "Hops that ended Completed",
+        |item| item.completed,
+    ),
+    (
+        "hie_item_failed_messages",
+        "Hops that ended in Error",
+        |item| item.failed,
+    ),
+    (
+        "hie_item_suspended_messages",
+        "Hops that were set aside for a person",
+        |item| item.suspended,
+    ),
+    (
+        "hie_item_discarded_messages",
+        "Hops that were discarded on purpose",
+        |item| item.discarded,
+    ),
+    (
+        "hie_item_retries",
+        "Tries that were followed by another",
+        |item| item.retries,
+    ),
+    (
+        "hie_item_panics",
+        "Panics of the host that were contained",
+        |item| item.panics,
+    ),
+    (
+        "hie_item_busy_microseconds",
+        "Time spent in the host",
+        |item| item.busy_us,
+    ),
+];
+
+const GAUGES: &[Figure] = &[
+    (
+        "hie_item_queue_messages",
+        "Messages that wait for the item",
+        |item| item.queued as u64,
+    ),
+    (
+        "hie_item_queue_high_water_messages",
+        "Most messages that waited since the start",
+        |item| item.queue_high_water as u64,
+    ),
+    (
+        "hie_item_queue_oldest_seconds",
+        "Age of the message at the head of the queue",
+        |item| item.oldest_s.unwrap_or(0),
+    ),
+    ("hie_item_connections", "Connections open now", |item| {
+        item.connections
+    }),
+    ("hie_item_jobs", "Configured jobs", |item| {
+        u64::from(item.pool_size)
+    }),
+];
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let encoder = &mut encoder;
+        process(encoder)?;
+        gauge(
+            encoder,
+            "hie_ready",
+            "1 if messages can come in and go out",
+            u64::from(self.0.ready().is_ok()),
+        )?;
+        let Some(production) = self.0.production() else {
+            return Ok(());
+        };
+        let status = production.status();
+        let store = &production.broker.store;
+        let trouble = store.log_trouble();
+        let is = |code: &str| u64::from(trouble.as_ref().is_some_and(|error| error.code() == code));
+        gauge(
+            encoder,
+            "hie_uptime_seconds",
+            "Seconds since the start",
+            status.uptime_s,
+        )?;
+        gauge(
+            encoder,
+            "hie_journal_bytes",
+            "Bytes of the journal on the disk",
+            status.journal_bytes,
+        )?;
+        gauge(
+            encoder,
+            "hie_journal_poisoned",
+            "1 after a write or sync error: nothing is accepted until a restart",
+            is("journal-poisoned"),
+        )?;
+        gauge(
+            encoder,
+            "hie_journal_disk_full",
+            "1 while the disk's reserve is reached: nothing is accepted",
+            is("disk-full"),
+        )?;
+        gauge(
+            encoder,
+            "hie_index_lag_bytes",
+            "Bytes of the journal that the index has not read yet",
+            status.index_lag_bytes,
+        )?;
+        gauge(
+            encoder,
+            "hie_index_in_trouble",
+            "1 while search and trace do not work; messages flow all the same",
+            u64::from(status.index_trouble.is_some()),
+        )?;
+        items(encoder, &status)
+    }
+}
+
+/// The engine's process: its name and build, memory and processor time.
+fn process(encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let labels = [("version", env!("CARGO_PKG_VERSION"))];
+    let mut build = encoder.encode_descriptor(
+        "hie_build_info",
+        "The build of the engine",
+        None,
+        MetricType::Gauge,
+    )?;
+    build.encode_family(&labels)?.encode_gauge(&1u64)?;
+    gauge(
+        encoder,
+        "process_resident_memory_bytes",
+        "Memory in use",
+        resident_bytes(),
+    )?;
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
+    let mut cpu = encoder.encode_descriptor(
+        "process_cpu_seconds",
+        "Processor time spent",
+        None,
+        MetricType::Counter,
+    )?;
+    cpu.encode_counter(&seconds, NO_EXEMPLAR)
+}
+
+/// From `/proc`, where there is one; 0 elsewhere.
+fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    amount: u64,
+) -> Result<(), Error> {
+    encoder
+        .encode_descriptor(name, help, None, MetricType::Gauge)?
+        .encode_gauge(&amount)
+}
+
+const NO_EXEMPLAR: Option<&Exemplar<NoLabelSet, u64>> = None;
+
+fn items(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> Result<(), Error> {
+    for (figures, kind) in [(COUNTERS, MetricType::Counter), (GAUGES, MetricType::Gauge)] {
+        for (name, help, read) in figures {
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for item in &status.items {
+                let labels = [("item", item.name.as_str()), ("class", item.class)];
+                let mut metric = family.encode_family(&labels)?;
+                match kind {
+                    MetricType::Counter => metric.encode_counter(&read(item), NO_EXEMPLAR)?,
+                    _ => metric.encode_gauge(&read(item))?,
+                }
+            }
+        }
+    }
+    states(encoder, status)
+}
+
+/// One series a state, 1 for the one the item is in: the form that alerts can be written on.
+fn states(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "hie_item_state",
+        "1 for the state the item is in",
+        None,
+        MetricType::Gauge,
+    )?;
+    for item in &status.items {
+        let labels = [("item", item.name.as_str()), ("state", item.state.name())];
+        family.encode_family(&labels)?.encode_gauge(&1u64)?;
+    }
+    Ok(())
+}

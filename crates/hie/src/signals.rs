@@ -1,0 +1,35 @@
+//! Signals: which ones stop the engine, and which do not.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Listens from its making on, so that no early signal is missed.
+pub(crate) struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over; needs a runtime.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next SIGTERM or SIGINT and names it. A SIGHUP changes nothing: a closed
+    /// terminal must not stop an engine, and there is no reload yet.
+    pub(crate) async fn stop(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return "SIGTERM",
+                _ = self.int.recv() => return "SIGINT",
+                _ = self.hup.recv() => tracing::info!("SIGHUP changes nothing: the configuration is read at the start only"),
+            }
+        }
+    }
+}
