@@ -71,7 +71,17 @@ impl Store {
         options: StoreOptions,
         now_ms: u64,
     ) -> Result<(Self, Recovered), StoreError> {
-        let storage: Arc<dyn Storage> = Arc::new(OsStorage);
+        Self::open_in(Arc::new(OsStorage), dir, options, now_ms)
+    }
+
+    /// The same through any file layer: tests stand a failing disk behind it. (The index is
+    /// SQLite's own and stands on the real one.)
+    pub fn open_in(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        options: StoreOptions,
+        now_ms: u64,
+    ) -> Result<(Self, Recovered), StoreError> {
         let hint = OpenHint {
             verify_from: checkpoint_position(&Place::new(storage.clone(), dir)),
         };

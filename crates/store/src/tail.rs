@@ -139,11 +139,20 @@ impl Tail {
                 .checkpoint_log_bytes
                 .max(4 * self.checkpoint_bytes);
             if self.since_checkpoint >= due {
-                self.write_checkpoint()?;
+                self.write_checkpoint_or_say();
             }
             if !live && (!index || self.shared.bell.somebody_waits()) {
                 return Ok(());
             }
+        }
+    }
+
+    /// A checkpoint that fails (a full disk) costs only time at the next start: it is tried again
+    /// after as much log as before.
+    fn write_checkpoint_or_say(&mut self) {
+        if let Err(error) = self.write_checkpoint() {
+            tracing::warn!(code = error.code(), %error, "no checkpoint could be written; nothing is lost, the next start reads more of the journal");
+            self.since_checkpoint = 0;
         }
     }
 

@@ -1,8 +1,16 @@
 //! The store over a log in memory and over the disk: what goes in is there after a restart.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
-use hie_journal::{LogError, MemoryLog, file::OsStorage};
+use hie_journal::{
+    LogError, MemoryLog,
+    file::OsStorage,
+    testing::{Faults, SimStorage},
+};
 use proptest::prelude::*;
 
 use crate::*;
@@ -339,4 +347,100 @@ proptest! {
             prop_assert!(store.body(header.body).unwrap().starts_with(b"body "));
         }
     }
+}
+
+/// What must hold after a crash, by the text of each body.
+#[derive(Default)]
+struct Ledger {
+    /// Told durable, never stepped: must be there.
+    owed: BTreeSet<String>,
+    /// Their end was told durable: must not come back.
+    ended: BTreeSet<String>,
+}
+
+/// Works until the disk dies; everything that is owed is in the ledger before anybody was told.
+fn work_until_death(store: &Store, round: u64, ledger: &mut Ledger) -> Result<(), StoreError> {
+    let [a, b] = ["a", "b"].map(|name| store.item(name));
+    for n in 0..400 {
+        let text = format!("{round}-{n}");
+        let accepted = store.accept(&message(n, a, text.as_bytes(), &[leg(b)]))?;
+        if n % 3 == 0 {
+            let step = store.step(&finish(&live_of(&accepted, 0, a, b, n)))?;
+            if n % 2 == 0 {
+                let _durable = step.ticket.wait_durable()?;
+                ledger.ended.insert(text);
+            }
+        } else if n % 2 == 0 {
+            let _durable = accepted.ticket.wait_durable()?;
+            ledger.owed.insert(text);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_told_durable() {
+    let dir = Path::new("/store");
+    let mut told = (0, 0);
+    for seed in 0..12u64 {
+        let disk = SimStorage::new(seed + 1);
+        let mut ledger = Ledger::default();
+        for round in 0..5u64 {
+            let options = StoreOptions {
+                index: false,
+                ..small()
+            };
+            let dies = 10 + (seed * 37 + round * 101) % 260;
+            disk.set_faults(Faults {
+                dies_in: Some(dies),
+                ..Faults::default()
+            });
+            if let Ok((store, _)) = Store::open_in(disk.process(), dir, options.clone(), round) {
+                let _died = work_until_death(&store, round, &mut ledger);
+            }
+            disk.crash();
+            let (store, recovered) = Store::open_in(disk.process(), dir, options, round).unwrap();
+            let body = |header: &Live| store.body(header.body).unwrap().to_vec();
+            let texts: Vec<String> = recovered
+                .live
+                .iter()
+                .map(|h| String::from_utf8(body(h)).unwrap())
+                .collect();
+            let there: BTreeSet<&String> = texts.iter().collect();
+            let place = format!("seed {seed} round {round}");
+            assert_eq!(there.len(), texts.len(), "{place}: twice");
+            assert!(
+                ledger.owed.iter().all(|text| there.contains(text)),
+                "{place}: lost"
+            );
+            assert!(
+                !ledger.ended.iter().any(|text| there.contains(text)),
+                "{place}: came back"
+            );
+            assert!(
+                recovered.live.is_sorted_by_key(|header| header.id),
+                "{place}: order"
+            );
+        }
+        told = (told.0 + ledger.owed.len(), told.1 + ledger.ended.len());
+    }
+    assert!(
+        told.0 > 100 && told.1 > 50,
+        "too little was put at risk: {told:?}"
+    );
+}
+
+#[test]
+fn the_index_shows_only_what_is_durable() {
+    let (log, dir) = (Arc::new(MemoryLog::new()), tempfile::tempdir().unwrap());
+    let (store, _) = open_memory(&log, dir.path());
+    let [a, b] = ["a", "b"].map(|name| store.item(name));
+    log.hold();
+    store.accept(&message(1, a, b"body", &[leg(b)])).unwrap();
+    store.on_tail(|tail| tail.follow_all()).unwrap().unwrap();
+    assert_eq!(store.search(&Query::default()).unwrap().rows.len(), 0);
+    log.release();
+    store.catch_up(std::time::Duration::from_secs(30)).unwrap();
+    assert_eq!(store.search(&Query::default()).unwrap().rows.len(), 1);
+    assert_eq!(store.index_lag_bytes(), 0);
 }
