@@ -35,16 +35,12 @@ struct Engine {
 
 impl Engine {
     fn start(config: &Path, log: &Path) -> Self {
-        let out = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_hie"))
-            .arg("run")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .expect("the binary starts");
-        Self { config: config.into(), log: log.into(), child }
+        let child = spawn(config, log);
+        Self {
+            config: config.into(),
+            log: log.into(),
+            child,
+        }
     }
 
     /// Waits until it takes connections, which it does only when recovery is done.
@@ -52,8 +48,16 @@ impl Engine {
         let deadline = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(address).is_err() {
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the engine ended with {ended:?}:\n{}", self.tail());
-            assert!(Instant::now() < deadline, "the engine does not listen:\n{}", self.tail());
+            assert!(
+                ended.is_none(),
+                "the engine ended with {ended:?}:\n{}",
+                self.tail()
+            );
+            assert!(
+                Instant::now() < deadline,
+                "the engine does not listen:\n{}",
+                self.tail()
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -64,7 +68,7 @@ impl Engine {
     }
 
     fn restart(&mut self) {
-        self.child = Self::start(&self.config, &self.log).child;
+        self.child = spawn(&self.config, &self.log);
     }
 
     fn tail(&self) -> String {
@@ -72,6 +76,22 @@ impl Engine {
         let lines: Vec<_> = text.lines().rev().take(40).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
+}
+
+fn spawn(config: &Path, log: &Path) -> Child {
+    let out = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .unwrap();
+    Command::new(env!("CARGO_BIN_EXE_hie"))
+        .arg("run")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().unwrap())
+        .stderr(out)
+        .spawn()
+        .expect("the binary starts")
 }
 
 impl Drop for Engine {
@@ -101,12 +121,19 @@ impl Moments {
 }
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// A port that was free a moment ago; the engine needs the same one after each restart.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn config(port: u16, epr: SocketAddr, ris: SocketAddr) -> String {
@@ -147,7 +174,11 @@ fn nothing_acknowledged_is_lost_however_often_the_engine_is_killed() {
     println!("{kills} kills, HIE_CRASH_SEED={seed}");
     let mut moments = Moments(seed);
     let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let epr = runtime.block_on(Receiver::start("127.0.0.1:0")).unwrap();
     let ris = runtime.block_on(Receiver::start("127.0.0.1:0")).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -187,10 +218,16 @@ fn nothing_acknowledged_is_lost_however_often_the_engine_is_killed() {
     assert!(acked > kills, "the load went on between the kills");
     for (name, receiver) in [("EPR", &epr), ("RIS", &ris)] {
         let sent = outcome.sent.count();
-        let drained = runtime.block_on(receiver.wait_until(|summary| summary.distinct >= sent, Duration::from_secs(120)));
+        let drained = runtime.block_on(
+            receiver.wait_until(|summary| summary.distinct >= sent, Duration::from_secs(120)),
+        );
         let verdict = receiver.verdict(&outcome.sent);
         println!("{name}: {verdict:?}");
-        assert!(drained, "{name} does not drain: {verdict:?}\n{}", engine.tail());
+        assert!(
+            drained,
+            "{name} does not drain: {verdict:?}\n{}",
+            engine.tail()
+        );
         assert!(verdict.is_clean(), "{name}: {verdict:?}");
         assert!(
             verdict.repeated_by_engine <= kills,
@@ -203,5 +240,9 @@ fn nothing_acknowledged_is_lost_however_often_the_engine_is_killed() {
         .arg(folder.path().join("data"))
         .output()
         .unwrap();
-    assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stderr));
+    assert!(
+        verify.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verify.stderr)
+    );
 }
