@@ -211,8 +211,14 @@ pub trait BusinessOperation: std::marker::Send {
         message: &Message,
     ) -> Result<Outcome, HostError>;
 
-    /// The queue has been empty for `idle`: close what need not stay open.
-    async fn on_idle(&mut self, _ctx: &HostContext, _idle: Duration) {}
+    /// How long the queue must be empty before [`on_idle`](Self::on_idle); none: it is not called.
+    fn idle_limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The queue has been empty for [`idle_limit`](Self::idle_limit): close what need not stay
+    /// open. Called once for each quiet spell; dropped half way when a message comes.
+    async fn on_idle(&mut self, _ctx: &HostContext) {}
 
     /// Lets go of its resources.
     async fn on_stop(&mut self, _ctx: &HostContext) {}

@@ -27,9 +27,6 @@ use crate::{
     stats::ItemState,
 };
 
-/// How long a queue must be empty before the host is told.
-const IDLE: Duration = Duration::from_secs(1);
-
 /// One host instance, whatever its kind.
 enum Host {
     Process(Box<dyn BusinessProcess>),
@@ -126,11 +123,12 @@ impl Job {
 
     /// Never returns unless the host has something to do when idle; cancelled by the next entry.
     async fn idle(&self, host: &mut Host) {
-        let Host::Operation(operation) = host else {
-            return std::future::pending().await;
-        };
-        tokio::time::sleep(IDLE).await;
-        operation.on_idle(&self.ctx, IDLE).await;
+        if let Host::Operation(operation) = host
+            && let Some(limit) = operation.idle_limit()
+        {
+            tokio::time::sleep(limit).await;
+            operation.on_idle(&self.ctx).await;
+        }
         std::future::pending().await
     }
 

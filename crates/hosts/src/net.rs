@@ -1,40 +1,58 @@
-//! What the TCP classes share: their settings, listening, connecting, and who may connect.
+//! What the TCP classes share: their settings, and through [`Listener`] and [`Dialler`] their
+//! sockets.
 //!
-//! Owns the adapter tables of inbound and outbound TCP and turns them into sockets and streams.
-//! Knows nothing of messages.
+//! Owns the adapter tables of inbound and outbound TCP. Knows nothing of messages.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+mod allow;
+mod sockets;
+
+use std::net::IpAddr;
 
 use hie_engine::{
-    HostError,
     config::{Finding, ItemConfig},
-    setting::{SettingDef, SettingType, Settings},
+    setting::{SettingDef, SettingType},
 };
-use hie_mllp::{
-    Framing, Stream,
-    tls::{ClientFiles, ClientTls, Identity, MinVersion, ServerFiles, ServerTls},
-};
-use tokio::net::{TcpListener, TcpStream};
+use hie_mllp::Framing;
+
+pub use allow::AllowList;
+pub use sockets::{Dialler, Listener};
 
 /// A port number.
-const PORT: SettingType = SettingType::Int { min: 0, max: 65_535 };
+const PORT: SettingType = SettingType::Int {
+    min: 0,
+    max: 65_535,
+};
 /// Seconds without an "unlimited".
-const SECONDS: SettingType = SettingType::Seconds { min: 0.001, max: 86_400.0, unlimited: None };
+const SECONDS: SettingType = SettingType::Seconds {
+    min: 0.001,
+    max: 86_400.0,
+    unlimited: None,
+};
 /// Seconds where `-1` is for ever.
-const SECONDS_OR_EVER: SettingType = SettingType::Seconds { min: 0.0, max: 86_400.0, unlimited: Some("for ever") };
+const SECONDS_OR_EVER: SettingType = SettingType::Seconds {
+    min: 0.0,
+    max: 86_400.0,
+    unlimited: Some("for ever"),
+};
 
 /// Framing and size, for both directions.
 pub const FRAMING: &[SettingDef] = &[
-    SettingDef::adapter("Framing", SettingType::Checked(check_framing), "MLLP",
+    SettingDef::adapter(
+        "Framing",
+        SettingType::Checked(check_framing),
+        "MLLP",
         "How messages are framed: `MLLP` (0B … 1C 0D), or `MLLP<start>/<end>` with other codes, decimal or \
-         hexadecimal (`MLLP0x02/0x03`); a carriage return follows the end."),
-    SettingDef::adapter("MaxMessageSize", SettingType::Bytes { min: 1024, max: 1 << 30 }, "16 MiB",
-        "The longest message taken, in bytes (units KiB, MiB, kB, MB). A longer one is answered negatively."),
+         hexadecimal (`MLLP0x02/0x03`); a carriage return follows the end.",
+    ),
+    SettingDef::adapter(
+        "MaxMessageSize",
+        SettingType::Bytes {
+            min: 1024,
+            max: 1 << 30,
+        },
+        "16 MiB",
+        "The longest message taken, in bytes (units KiB, MiB, kB, MB). A longer one is answered negatively.",
+    ),
 ];
 
 /// Settings of a TCP listener.
@@ -88,14 +106,23 @@ pub const OUTBOUND: &[SettingDef] = &[
 
 /// Relations between the TLS settings that a table cannot say; `needs` is what TLS starts with.
 pub fn check_tls(item: &ItemConfig, needs: &'static str) -> Vec<Finding> {
-    let given = |name: &str| item.settings.text(name).is_some_and(|text| !text.is_empty());
+    let given = |name: &str| {
+        item.settings
+            .text(name)
+            .is_some_and(|text| !text.is_empty())
+    };
     let mut findings = Vec::new();
-    for (has, lacks) in [("TLSCertificateFile", "TLSKeyFile"), ("TLSKeyFile", "TLSCertificateFile")] {
+    for (has, lacks) in [
+        ("TLSCertificateFile", "TLSKeyFile"),
+        ("TLSKeyFile", "TLSCertificateFile"),
+    ] {
         if given(has) && !given(lacks) {
             findings.push(Finding {
                 setting: Some(has),
                 message: format!("{has} is given without {lacks}"),
-                help: Some(format!("a certificate and its key go together: give {lacks} too")),
+                help: Some(format!(
+                    "a certificate and its key go together: give {lacks} too"
+                )),
             });
         }
     }
@@ -104,7 +131,9 @@ pub fn check_tls(item: &ItemConfig, needs: &'static str) -> Vec<Finding> {
         if declared && rest != needs && given(rest) && !given(needs) {
             findings.push(Finding {
                 setting: Some(rest),
-                message: format!("{rest} is given, but without {needs} the connection is not encrypted"),
+                message: format!(
+                    "{rest} is given, but without {needs} the connection is not encrypted"
+                ),
                 help: Some(format!("give {needs}, or leave {rest} out")),
             });
         }
@@ -118,11 +147,18 @@ fn check_framing(text: &str) -> Result<(), String> {
 
 /// Reads `MLLP` or `MLLP<start>/<end>`.
 pub fn parse_framing(text: &str) -> Result<Framing, String> {
-    let allowed = || format!("{text:?} is no framing; allowed: MLLP, or MLLP<start>/<end> such as MLLP11/28 or MLLP0x02/0x03");
+    let allowed = || {
+        format!(
+            "{text:?} is no framing; allowed: MLLP, or MLLP<start>/<end> such as MLLP11/28 or MLLP0x02/0x03"
+        )
+    };
     if text.eq_ignore_ascii_case("MLLP") {
         return Ok(Framing::MLLP);
     }
-    let codes = text.strip_prefix("MLLP").and_then(|rest| rest.split_once('/')).ok_or_else(allowed)?;
+    let codes = text
+        .strip_prefix("MLLP")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or_else(allowed)?;
     let code = |code: &str| match code.strip_prefix("0x").or_else(|| code.strip_prefix('x')) {
         Some(hex) => u8::from_str_radix(hex, 16).ok(),
         None => code.parse().ok(),
@@ -133,166 +169,13 @@ pub fn parse_framing(text: &str) -> Result<Framing, String> {
 }
 
 fn check_address(text: &str) -> Result<(), String> {
-    text.parse::<IpAddr>().map(|_| ()).map_err(|_| format!("{text:?} is no IP address of this machine, such as 0.0.0.0 or 127.0.0.1"))
+    text.parse::<IpAddr>().map(|_| ()).map_err(|_| {
+        format!("{text:?} is no IP address of this machine, such as 0.0.0.0 or 127.0.0.1")
+    })
 }
 
 fn check_allowed(text: &str) -> Result<(), String> {
     AllowList::parse(text).map(|_| ())
-}
-
-/// Who may connect.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowList(Vec<(IpAddr, u8)>);
-
-impl AllowList {
-    /// Reads a comma-separated list of addresses and networks; empty allows everybody.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        entries.map(Self::entry).collect::<Result<_, _>>().map(Self)
-    }
-
-    fn entry(text: &str) -> Result<(IpAddr, u8), String> {
-        let wrong = || format!("{text:?} is no address or network; allowed: addresses such as 10.1.2.3 and networks such as 10.2.0.0/16");
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| wrong()))?;
-        if bits > most { Err(wrong()) } else { Ok((address, bits)) }
-    }
-
-    /// Whether this peer may connect.
-    pub fn allows(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.0.is_empty() || self.0.iter().any(|(network, bits)| same_network(*network, peer, *bits))
-    }
-}
-
-fn same_network(network: IpAddr, peer: IpAddr, bits: u8) -> bool {
-    match (network, peer) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let differ = u32::from(a) ^ u32::from(b);
-            differ.checked_shr(32 - u32::from(bits)).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let differ = u128::from(a) ^ u128::from(b);
-            differ.checked_shr(128 - u32::from(bits)).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
-}
-
-/// A listener with what its settings say of connections.
-pub struct Listener {
-    tcp: TcpListener,
-    tls: Option<ServerTls>,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Who may connect.
-    pub allowed: AllowList,
-}
-
-impl Listener {
-    /// Binds the port. The errors name the remedy: a port in use, one that needs privileges, an
-    /// address that is not this machine's.
-    pub async fn bind(settings: &Settings) -> Result<Self, HostError> {
-        let ip: IpAddr = settings.text("IPAddress").unwrap_or_default().parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let port = u16::try_from(settings.size("Port")).unwrap_or(0);
-        let wanted = SocketAddr::new(ip, port);
-        let tcp = TcpListener::bind(wanted).await.map_err(|error| bind_error(wanted, &error))?;
-        let address = tcp.local_addr().unwrap_or(wanted);
-        let allowed = AllowList::parse(settings.text("AllowedIPAddresses").unwrap_or_default());
-        let allowed = allowed.map_err(|error| HostError::new("bad-setting", error))?;
-        Ok(Self { tcp, tls: server_tls(settings)?, address, allowed })
-    }
-
-    /// The next connection, before any handshake.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.tcp.accept().await
-    }
-
-    /// How connections of this listener become streams.
-    pub fn tls(&self) -> Option<ServerTls> {
-        self.tls.clone()
-    }
-}
-
-fn bind_error(wanted: SocketAddr, error: &io::Error) -> HostError {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => HostError::new(
-            "port-in-use",
-            format!("port {} is in use by another program; stop that program or give the item another Port", wanted.port()),
-        ),
-        io::ErrorKind::PermissionDenied => HostError::new(
-            "port-denied",
-            format!("this user may not listen on port {}; take a Port above 1023 or grant CAP_NET_BIND_SERVICE", wanted.port()),
-        ),
-        io::ErrorKind::AddrNotAvailable => HostError::new(
-            "address-unknown",
-            format!("{} is no address of this machine; give an IPAddress that `ip address` shows, or 0.0.0.0", wanted.ip()),
-        ),
-        _ => HostError::new("cannot-listen", format!("cannot listen on {wanted}: {error}")),
-    }
-}
-
-fn path(settings: &Settings, name: &str) -> Option<PathBuf> {
-    settings.text(name).filter(|text| !text.is_empty()).map(PathBuf::from)
-}
-
-fn identity(settings: &Settings) -> Option<Identity> {
-    Some(Identity { cert_file: path(settings, "TLSCertificateFile")?, key_file: path(settings, "TLSKeyFile")? })
-}
-
-fn server_tls(settings: &Settings) -> Result<Option<ServerTls>, HostError> {
-    let Some(identity) = identity(settings) else { return Ok(None) };
-    let files =
-        ServerFiles { identity, client_ca_file: path(settings, "TLSClientCAFile"), min_version: MinVersion::default() };
-    ServerTls::from_files(&files).map(Some).map_err(|error| HostError::new("tls", error.to_string()))
-}
-
-/// Makes connections to one peer.
-pub struct Dialler {
-    host: String,
-    port: u16,
-    timeout: Duration,
-    tls: Option<ClientTls>,
-}
-
-impl Dialler {
-    /// From the settings of an outbound adapter.
-    pub fn new(settings: &Settings) -> Result<Self, HostError> {
-        let tls = path(settings, "TLSCAFile").map(|ca_file| ClientFiles {
-            ca_file,
-            identity: identity(settings),
-            server_name: settings.text("TLSServerName").filter(|name| !name.is_empty()).map(str::to_owned),
-            min_version: MinVersion::default(),
-        });
-        let tls = tls.map(|files| ClientTls::from_files(&files)).transpose();
-        Ok(Self {
-            host: settings.text("IPAddress").unwrap_or_default().to_owned(),
-            port: u16::try_from(settings.size("Port")).unwrap_or(0),
-            timeout: settings.duration("ConnectTimeout").unwrap_or(Duration::from_secs(5)),
-            tls: tls.map_err(|error| HostError::new("tls", error.to_string()))?,
-        })
-    }
-
-    /// `host:port`, for the operator.
-    pub fn peer(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    /// Connects, with TLS where it is set.
-    pub async fn connect(&self) -> Result<Stream, String> {
-        let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let tcp = match tokio::time::timeout(self.timeout, connecting).await {
-            Ok(Ok(tcp)) => tcp,
-            Ok(Err(error)) => return Err(format!("cannot connect to {}: {error}", self.peer())),
-            Err(_) => return Err(format!("cannot connect to {} within {:?} (ConnectTimeout)", self.peer(), self.timeout)),
-        };
-        match &self.tls {
-            Some(tls) => tls.connect(tcp, &self.host).await.map_err(|error| format!("TLS with {}: {error}", self.peer())),
-            None => Stream::plain(tcp).map_err(|error| format!("cannot use the connection to {}: {error}", self.peer())),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -306,27 +189,6 @@ mod tests {
         assert_eq!(parse_framing("MLLP0x0B/x1C"), Ok(Framing::MLLP));
         for wrong in ["", "LLP", "MLLP11", "MLLP11/300", "MLLP28/28", "MLLP/"] {
             assert!(parse_framing(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_allow_list_knows_addresses_and_networks() {
-        let list = AllowList::parse("10.1.2.3, 10.2.0.0/16,fd00::/8").unwrap();
-        for (peer, allowed) in [
-            ("10.1.2.3", true),
-            ("10.1.2.4", false),
-            ("10.2.200.1", true),
-            ("10.3.0.1", false),
-            ("::ffff:10.2.0.1", true),
-            ("fd12::1", true),
-            ("fe80::1", false),
-        ] {
-            assert_eq!(list.allows(peer.parse().unwrap()), allowed, "{peer}");
-        }
-        assert!(AllowList::parse("").unwrap().allows("8.8.8.8".parse().unwrap()));
-        assert!(AllowList::parse("0.0.0.0/0").unwrap().allows("8.8.8.8".parse().unwrap()));
-        for wrong in ["10.1.2", "10.0.0.0/33", "ward-pc", "!10.1.2.3"] {
-            assert!(AllowList::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

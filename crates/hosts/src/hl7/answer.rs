@@ -17,21 +17,40 @@ use hie_journal::Durable;
 
 /// Settings of every HL7 service that answers.
 pub const SETTINGS: &[SettingDef] = &[
-    SettingDef::host("NackErrorCode", SettingType::Choice(&[&["ContentE"], &["ContentR"], &["AllE"], &["AllR"]]), "ContentE",
+    SettingDef::host(
+        "NackErrorCode",
+        SettingType::Choice(&[&["ContentE"], &["ContentR"], &["AllE"], &["AllR"]]),
+        "ContentE",
         "Which negative code says what: ContentE answers E to a wrong message and R to a failure of the engine \
-         (the sender may repeat it), ContentR the reverse, AllE and AllR always the same."),
-    SettingDef::host("UseAckCommitCodes", SettingType::Bool, "false",
-        "Whether an immediate answer uses CA, CE and CR in place of AA, AE and AR, for messages of version 2.3 and later."),
-    SettingDef::host("AddNackERR", SettingType::Bool, "false", "Whether a negative answer has an ERR segment with the reason."),
-    SettingDef::host("LocalFacilityApplication", SettingType::Checked(check_local), "",
-        "`facility:application` for MSH-4 and MSH-3 of answers made here; empty: MSH-6 and MSH-5 of the message."),
+         (the sender may repeat it), ContentR the reverse, AllE and AllR always the same.",
+    ),
+    SettingDef::host(
+        "UseAckCommitCodes",
+        SettingType::Bool,
+        "false",
+        "Whether an immediate answer uses CA, CE and CR in place of AA, AE and AR, for messages of version 2.3 and later.",
+    ),
+    SettingDef::host(
+        "AddNackERR",
+        SettingType::Bool,
+        "false",
+        "Whether a negative answer has an ERR segment with the reason.",
+    ),
+    SettingDef::host(
+        "LocalFacilityApplication",
+        SettingType::Checked(check_local),
+        "",
+        "`facility:application` for MSH-4 and MSH-3 of answers made here; empty: MSH-6 and MSH-5 of the message.",
+    ),
 ];
 
 fn check_local(text: &str) -> Result<(), String> {
     if text.is_empty() || text.contains(':') {
         return Ok(());
     }
-    Err(format!("{text:?} lacks the colon: write facility:application"))
+    Err(format!(
+        "{text:?} lacks the colon: write facility:application"
+    ))
 }
 
 /// Why a message is refused.
@@ -62,23 +81,38 @@ impl Answerer {
             Some("AllR") => (true, true),
             _ => (false, true),
         };
-        let local = settings.text("LocalFacilityApplication").and_then(|text| text.split_once(':'));
+        let local = settings
+            .text("LocalFacilityApplication")
+            .and_then(|text| text.split_once(':'));
         Self {
             content_is_reject,
             system_is_reject,
             commit_codes: settings.bool("UseAckCommitCodes"),
             add_err: settings.bool("AddNackERR"),
-            local: local.map(|(facility, application)| (application.to_owned(), facility.to_owned())),
+            local: local
+                .map(|(facility, application)| (application.to_owned(), facility.to_owned())),
         }
     }
 
     /// Whether `UseAckCommitCodes` applies to this message.
     pub fn uses_commit_codes(&self, message: &Message<'_>) -> bool {
-        self.commit_codes && message.header().version_number().is_some_and(hie_hl7::Version::has_commit_codes)
+        self.commit_codes
+            && message
+                .header()
+                .version_number()
+                .is_some_and(hie_hl7::Version::has_commit_codes)
     }
 
     /// Appends a positive answer: the message is on disk, and the token proves it.
-    pub fn accept(&self, _proof: &Durable, message: &Message<'_>, commit: bool, id: u64, clock: &Clock, out: &mut Vec<u8>) {
+    pub fn accept(
+        &self,
+        _proof: &Durable,
+        message: &Message<'_>,
+        commit: bool,
+        id: u64,
+        clock: &Clock,
+        out: &mut Vec<u8>,
+    ) {
         let code = if commit { AckCode::CA } else { AckCode::AA };
         self.write(Some(message), code, None, id, clock, out);
     }
@@ -109,7 +143,15 @@ impl Answerer {
         self.write(message, code, Some((reason, hl7_code)), id, clock, out);
     }
 
-    fn write(&self, message: Option<&Message<'_>>, code: AckCode, why: Option<(&str, u16)>, id: u64, clock: &Clock, out: &mut Vec<u8>) {
+    fn write(
+        &self,
+        message: Option<&Message<'_>>,
+        code: AckCode,
+        why: Option<(&str, u16)>,
+        id: u64,
+        clock: &Clock,
+        out: &mut Vec<u8>,
+    ) {
         let (time, mut id_digits) = (clock.hl7_now(), [0; 20]);
         let time = std::str::from_utf8(&time).unwrap_or_default();
         let mut rest = &mut id_digits[..];

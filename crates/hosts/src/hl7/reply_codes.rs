@@ -65,8 +65,15 @@ pub fn check(text: &str) -> Result<(), String> {
 impl ReplyCodeActions {
     /// Reads a list; empty is the default. The error names the entry and what is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let text = if text.trim().is_empty() { DEFAULT } else { text };
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let text = if text.trim().is_empty() {
+            DEFAULT
+        } else {
+            text
+        };
+        let entries = text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
         let entries = entries.map(parse_entry).collect::<Result<_, _>>()?;
         Ok(Self { entries })
     }
@@ -75,7 +82,8 @@ impl ReplyCodeActions {
     pub fn judge(&self, reply: &Reply<'_>) -> Outcome {
         let mut notes = Vec::new();
         let mut decided = None;
-        for (code, action, only_warns) in self.entries.iter().filter(|entry| entry.0 != Code::Other) {
+        for (code, action, only_warns) in self.entries.iter().filter(|entry| entry.0 != Code::Other)
+        {
             if !matches(code, reply) {
                 continue;
             }
@@ -124,7 +132,9 @@ fn describe(reply: &Reply<'_>, code: &Code) -> String {
         (Reply::Failure(failure), _) => (*failure).to_owned(),
         (Reply::NoMsa, _) => "the reply has no MSA segment".into(),
         (Reply::Ack(..), Code::WrongId) => "the reply answers another control id (MSA-2)".into(),
-        (Reply::Ack(..), Code::WrongType) => "the reply is of another type than an acknowledgement".into(),
+        (Reply::Ack(..), Code::WrongType) => {
+            "the reply is of another type than an acknowledgement".into()
+        }
         (Reply::Ack(ack, _), _) => match ack.code {
             Some(code) => format!("the peer answered {}", code.as_str()),
             None if ack.raw_code.is_empty() => "the reply's MSA-1 is empty".into(),
@@ -145,7 +155,9 @@ fn matches(code: &Code, reply: &Reply<'_>) -> bool {
             Code::Literal(literal) => ack.raw_code.trim_ascii() == literal.as_bytes(),
             Code::Accept => ack.code.is_some_and(hie_hl7::AckCode::is_accept),
             Code::Error => ack.code.is_some_and(hie_hl7::AckCode::is_error),
-            Code::Reject => ack.code.is_some_and(|code| !code.is_accept() && !code.is_error()),
+            Code::Reject => ack
+                .code
+                .is_some_and(|code| !code.is_accept() && !code.is_error()),
             Code::Empty => ack.raw_code.trim_ascii().is_empty(),
             Code::WrongId => ack.control_id != *sent,
             Code::WrongType => ack.message.header().message_code != b"ACK",
@@ -155,7 +167,9 @@ fn matches(code: &Code, reply: &Reply<'_>) -> bool {
 }
 
 fn parse_entry(entry: &str) -> Result<(Code, Action, bool), String> {
-    let (code, actions) = entry.split_once('=').ok_or_else(|| format!("{entry:?} lacks `=`: write code=actions, such as :?R=RF"))?;
+    let (code, actions) = entry
+        .split_once('=')
+        .ok_or_else(|| format!("{entry:?} lacks `=`: write code=actions, such as :?R=RF"))?;
     let code = parse_code(code.trim()).ok_or_else(|| {
         format!("{code:?} is no code; allowed: :AA and other codes, :?A, :?E, :?R, :_, :*, :~, :I?, :T?, E, E*<text>, X")
     })?;
@@ -179,7 +193,9 @@ fn parse_code(code: &str) -> Option<Code> {
         "E" => Code::Failure(String::new()),
         "X" => Code::NoReply,
         _ => match (code.strip_prefix(':'), code.strip_prefix("E*")) {
-            (Some(literal), _) if literal.len() == 2 && literal.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            (Some(literal), _)
+                if literal.len() == 2 && literal.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+            {
                 Code::Literal(literal.to_owned())
             }
             (_, Some(text)) if !text.is_empty() => Code::Failure(text.to_owned()),
@@ -189,7 +205,10 @@ fn parse_code(code: &str) -> Option<Code> {
 }
 
 fn parse_actions(letters: &str) -> Option<Action> {
-    let acting = letters.strip_prefix('W').filter(|rest| !rest.is_empty()).unwrap_or(letters);
+    let acting = letters
+        .strip_prefix('W')
+        .filter(|rest| !rest.is_empty())
+        .unwrap_or(letters);
     Some(match acting {
         "C" => Action::Complete,
         "W" => Action::Warn,
@@ -238,7 +257,10 @@ mod tests {
         assert!(note.contains("another control id"), "{note}");
         let all = ReplyCodeActions::parse("").unwrap();
         assert_eq!(all.judge(&Reply::NoMsa).verdict, Verdict::Suspended);
-        assert_eq!(all.judge(&Reply::Failure("no reply")).verdict, Verdict::Retry(GiveUp::Fail));
+        assert_eq!(
+            all.judge(&Reply::Failure("no reply")).verdict,
+            Verdict::Retry(GiveUp::Fail)
+        );
     }
 
     #[test]
@@ -248,25 +270,46 @@ mod tests {
         assert_eq!(judged(":AE=C,:?E=S", "CE", "ID1").0, Verdict::Suspended);
         assert_eq!(judged(":?A=C,:*=F", "AR", "ID1").0, Verdict::Failed);
         assert_eq!(judged(":_=D,:?A=C", "", "ID1").0, Verdict::Disable);
-        assert_eq!(judged(":?R=R", "AR", "ID1").0, Verdict::Retry(GiveUp::Complete));
+        assert_eq!(
+            judged(":?R=R", "AR", "ID1").0,
+            Verdict::Retry(GiveUp::Complete)
+        );
         assert_eq!(judged(":?E=W", "AE", "ID1").0, Verdict::Completed);
     }
 
     #[test]
     fn failures_before_a_reply_can_be_told_apart() {
         let list = ReplyCodeActions::parse("E*refused=D,E=RS").unwrap();
-        assert_eq!(list.judge(&Reply::Failure("connection refused")).verdict, Verdict::Disable);
-        assert_eq!(list.judge(&Reply::Failure("no reply within 30s")).verdict, Verdict::Retry(GiveUp::Suspend));
+        assert_eq!(
+            list.judge(&Reply::Failure("connection refused")).verdict,
+            Verdict::Disable
+        );
+        assert_eq!(
+            list.judge(&Reply::Failure("no reply within 30s")).verdict,
+            Verdict::Retry(GiveUp::Suspend)
+        );
         let list = ReplyCodeActions::parse("X=F").unwrap();
-        assert_eq!(list.judge(&Reply::Failure("anything")).verdict, Verdict::Failed);
+        assert_eq!(
+            list.judge(&Reply::Failure("anything")).verdict,
+            Verdict::Failed
+        );
     }
 
     #[test]
     fn another_type_of_reply_is_seen() {
         let text = ack("AA", "ID1", "RSP^K22");
         let reply = Reply::Ack(hie_hl7::ack::read(text.as_bytes()).unwrap(), b"ID1");
-        assert_eq!(ReplyCodeActions::parse(":T?=F").unwrap().judge(&reply).verdict, Verdict::Failed);
-        assert_eq!(ReplyCodeActions::parse("").unwrap().judge(&reply).verdict, Verdict::Completed);
+        assert_eq!(
+            ReplyCodeActions::parse(":T?=F")
+                .unwrap()
+                .judge(&reply)
+                .verdict,
+            Verdict::Failed
+        );
+        assert_eq!(
+            ReplyCodeActions::parse("").unwrap().judge(&reply).verdict,
+            Verdict::Completed
+        );
     }
 
     #[test]

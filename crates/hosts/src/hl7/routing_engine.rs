@@ -51,7 +51,10 @@ fn check(item: &ItemConfig, _: &ProductionConfig) -> Vec<Finding> {
     if many { vec![finding] } else { Vec::new() }
 }
 
-fn make(item: &ItemConfig, production: &ProductionConfig) -> Result<Box<dyn BusinessProcess>, HostError> {
+fn make(
+    item: &ItemConfig,
+    production: &ProductionConfig,
+) -> Result<Box<dyn BusinessProcess>, HostError> {
     let name = item.settings.text("BusinessRuleName").unwrap_or_default();
     let rules = production.rules.get(name).cloned();
     let missing = || HostError::new("bad-setting", format!("there is no rule set called {name}"));
@@ -72,7 +75,11 @@ struct HL7RoutingEngine {
 
 #[async_trait]
 impl BusinessProcess for HL7RoutingEngine {
-    async fn on_message(&mut self, _ctx: &HostContext, message: &Message) -> Result<Outcome, HostError> {
+    async fn on_message(
+        &mut self,
+        _ctx: &HostContext,
+        message: &Message,
+    ) -> Result<Outcome, HostError> {
         Ok(self.route(message))
     }
 }
@@ -83,7 +90,10 @@ impl HL7RoutingEngine {
             Ok(document) => document,
             Err(error) => return self.bad(&error.to_string()),
         };
-        let decision = self.rules.decide(&Context { document: &document, source: &message.source });
+        let decision = self.rules.decide(&Context {
+            document: &document,
+            source: &message.source,
+        });
         let mut outcome = Outcome::completed().with_note(decision.to_string());
         for target in &decision.sends {
             outcome = outcome.and_send(*target);
@@ -94,7 +104,11 @@ impl HL7RoutingEngine {
             }
         }
         if outcome.sends.is_empty() {
-            let reason = if decision.deleted { "a rule deleted it" } else { "no rule held and there is no default target" };
+            let reason = if decision.deleted {
+                "a rule deleted it"
+            } else {
+                "no rule held and there is no default target"
+            };
             outcome.verdict = Verdict::Discarded;
             outcome.reason = reason.into();
         }
@@ -105,7 +119,9 @@ impl HL7RoutingEngine {
     fn bad(&self, error: &str) -> Outcome {
         let reason = format!("not routed: {error}");
         match &self.bad_message_handler {
-            Some(handler) => Outcome::completed().with_note(reason).and_send(handler.clone()),
+            Some(handler) => Outcome::completed()
+                .with_note(reason)
+                .and_send(handler.clone()),
             None => Outcome::failed(reason),
         }
     }

@@ -6,6 +6,8 @@
 // A test may end and print so.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+pub(crate) mod peers;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -20,7 +22,7 @@ use hie_engine::{
     config::{self, ConfigError},
     production::{Item, StartError},
 };
-use hie_store::{HeaderRow, Query};
+use hie_store::{HeaderRow, Query, State};
 use tempfile::TempDir;
 
 /// A folder for a production and all that it touches. `@` in its configuration is the folder.
@@ -118,14 +120,62 @@ impl Running {
         rows
     }
 
+    /// The messages for an item, oldest first, once so many of them have come to an end.
+    pub(crate) async fn ended(&self, item: &str, count: usize) -> Vec<HeaderRow> {
+        self.rows_when(
+            item,
+            &format!("{count} messages of {item} to end"),
+            |rows| {
+                let open = [State::Created, State::Queued, State::Delivered];
+                rows.iter().filter(|row| !open.contains(&row.state)).count() >= count
+            },
+        )
+        .await
+    }
+
+    /// The messages for an item, oldest first, once something is so of them.
+    pub(crate) async fn rows_when(
+        &self,
+        item: &str,
+        what: &str,
+        so: impl Fn(&[HeaderRow]) -> bool,
+    ) -> Vec<HeaderRow> {
+        let waiting = async {
+            loop {
+                let mut rows = self.rows(item).await;
+                rows.retain(|row| row.target == item);
+                if so(&rows) {
+                    return rows;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, waiting).await {
+            Ok(rows) => rows,
+            Err(_) => panic!("waited in vain for {what}"),
+        }
+    }
+
+    /// Where an item listens.
+    pub(crate) fn address(&self, item: &str) -> String {
+        self.item(item).stats.address().unwrap()
+    }
+
+    /// The bytes of a message.
+    pub(crate) fn body(&self, row: &HeaderRow) -> Vec<u8> {
+        self.0.broker.store.body(row.body).unwrap().to_vec()
+    }
+
     pub(crate) async fn stop(self) {
         self.0.stop().await;
     }
 }
 
+/// How long a test waits for what must happen: long, for a machine that has much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits until something is so; fails the test when it never is.
 pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    const PATIENCE: Duration = Duration::from_secs(60);
     let waited = tokio::time::timeout(PATIENCE, async {
         while !so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
