@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    check::Check, completions::Completions, journal::Journal, messages::Messages,
+    check::Check, completions::Completions, demo::Demo, journal::Journal, messages::Messages,
     purge::Purge, queues::Queues, reference::Reference, resend::Resend, run::Run, schema::Schema,
     send::Send, show::Show, status::StatusArgs, trace::Trace,
 };
@@ -22,6 +22,7 @@ use crate::commands::{
     max_term_width = 100,
     after_help = "\
 First steps:
+  hie demo                                  watch messages flow
   hie check examples/nhs-acute-trust.yaml   is the configuration right?
   hie run examples/nhs-acute-trust.yaml     start it; one screen says what listens where
   hie send --to 127.0.0.1:2575 FILE         send it a message
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     /// Start a production and run it until it is stopped
     Run(Run),
     /// Watch messages flow between simulated senders and receivers
+    Demo(Demo),
     /// Check a configuration and list every error at once
     Check(Check),
     /// Send messages from files over MLLP and count the answers

@@ -8,6 +8,7 @@
 mod cli;
 mod commands;
 mod control;
+mod demo;
 mod desk;
 mod exit;
 mod http;

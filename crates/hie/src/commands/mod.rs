@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod demo;
 pub(crate) mod journal;
 pub(crate) mod messages;
 pub(crate) mod purge;
@@ -25,6 +26,7 @@ use crate::{
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
         Command::Send(args) => send::run(args),
         Command::Messages(args) => messages::run(&args),
