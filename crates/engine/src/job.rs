@@ -392,7 +392,8 @@ impl Job {
             self.broker
                 .finish(&self.finish(live, body, state, outcome, legs, &response_from));
         let recorded = match recorded {
-            Ok(appended) if matches!(self.item().class.build, Build::Operation(_)) => appended
+            // A discarded message left nothing outside: doing it again after a crash harms nobody.
+            Ok(appended) if self.delivers() && state != State::Discarded => appended
                 .ticket
                 .durable()
                 .await
@@ -415,6 +416,11 @@ impl Job {
                 Next::Stop
             }
         }
+    }
+
+    /// Whether the host leaves something outside that a crash could make it leave again.
+    fn delivers(&self) -> bool {
+        matches!(self.item().class.build, Build::Operation(_))
     }
 
     /// The hops that an outcome asks for, or the first target that does not exist.
