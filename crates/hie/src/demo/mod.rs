@@ -44,7 +44,12 @@ pub(crate) use self::{
     script::{Outage, outage, seconds},
     senders::RATES,
 };
-use crate::{desk::Desk, exit::Failure, out::Out, signals::Signals};
+use crate::{
+    desk::Desk,
+    exit::Failure,
+    out::{Out, count},
+    signals::Signals,
+};
 
 /// What the demo runs. Built in, so that the binary alone is enough.
 const EXAMPLE: &str = include_str!("../../../../examples/nhs-acute-trust.yaml");
@@ -315,7 +320,10 @@ impl Play {
         self.say("The senders have stopped; the end comes when the queues are empty.".into())?;
         let mut ticks = self.ticks();
         let (mut moved, mut last) = (Instant::now(), None);
-        while !self.is_drained() {
+        while let Some(waits) = self.waits() {
+            self.news = format!(
+                "The senders have stopped; waiting for {waits}. q or Ctrl-C does not wait."
+            );
             let now = self.deliveries();
             if last.replace(now) != Some(now) {
                 moved = Instant::now();
@@ -335,21 +343,39 @@ impl Play {
         self.show(0)
     }
 
-    /// All senders have their answers, all files are taken, and nothing waits anywhere.
-    fn is_drained(&mut self) -> bool {
+    /// What the end still waits for: senders for their answers, files to be taken, queues to be
+    /// empty, messages to arrive. None: nothing.
+    fn waits(&mut self) -> Option<String> {
         while self.senders.try_join_next().is_some() {}
-        let waits = self
+        let mut waits = Vec::new();
+        for item in self
             .production
             .status()
             .items
             .iter()
-            .any(|item| item.queued > 0);
-        let on_the_way = self
-            .sites
-            .verdicts(&self.books)
-            .iter()
-            .any(|(_, verdict)| verdict.lost > 0);
-        self.senders.is_empty() && !waits && !on_the_way
+            .filter(|item| item.queued > 0)
+        {
+            waits.push(format!(
+                "{} of {}",
+                count(item.queued as u64, "message"),
+                item.name
+            ));
+        }
+        for (destination, verdict) in self.sites.verdicts(&self.books) {
+            if verdict.lost > 0 && waits.is_empty() {
+                waits.push(format!(
+                    "{} on its way to {}",
+                    count(verdict.lost, "message"),
+                    destination.name()
+                ));
+            }
+        }
+        match self.files_waiting.load(Ordering::Relaxed) as u64 {
+            0 if self.senders.is_empty() => {}
+            0 => waits.push("the senders' last answers".into()),
+            files => waits.push(format!("{} to be read", count(files, "file"))),
+        }
+        (!waits.is_empty()).then(|| waits.join(", "))
     }
 
     /// Anything that changes while something moves.

@@ -59,6 +59,9 @@ pub(crate) fn myself() -> String {
     let (Ok(program), Ok(here)) = (std::env::current_exe(), std::env::current_dir()) else {
         return bare();
     };
+    if !program.exists() {
+        return bare(); // built anew since; Linux then names it "… (deleted)"
+    }
     let search = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&search).any(|folder| folder.join("hie") == program) {
         return bare();
