@@ -51,7 +51,8 @@ impl Production {
             kind: config.class.build.kind(),
             state: stats.state(),
             pool_size: config.pool_size,
-            queued: queue.len(),
+            // What is tried again keeps its place at the head of the queue: it waits like the rest.
+            queued: queue.len() + usize::from(stats.trying().is_some()),
             queue_high_water: queue.high_water(),
             oldest_s: queue
                 .head()

@@ -32,7 +32,10 @@ fn parse_at(text: &str, now: &ZonedDateTime) -> Result<u64, String> {
     } else if let Ok(exact) = text.parse::<Timestamp>() {
         exact
     } else {
-        let local = if let Ok(time) = text.parse::<civil::Time>() {
+        let local = if !text.contains('-')
+            && let Ok(time) = text.parse::<civil::Time>()
+        {
+            // A text with a date has a time too, and must not lose its date here.
             now.date().to_datetime(time)
         } else if let Ok(time) = text.parse::<civil::DateTime>() {
             time
