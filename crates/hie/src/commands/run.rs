@@ -32,7 +32,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   hie run examples/nhs-acute-trust.yaml
-  hie run production.yaml --data /var/lib/hie      the data somewhere else than DataPath says
+  HIE_DATA=/var/lib/hie hie run production.yaml    where it says DataPath: ${HIE_DATA:-hie-data}
   hie run production.yaml --log hie_hosts=debug    see more
 
 Ctrl-C or SIGTERM stops it: nothing more is accepted, what is in hand is finished or put back, the
@@ -41,18 +41,12 @@ pub(crate) struct Run {
     /// The configuration file
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
-    /// Use this data folder instead of DataPath
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
     #[command(flatten)]
     log: LogArgs,
 }
 
 pub(crate) fn run(args: &Run) -> Result<(), Failure> {
-    let mut config = check::load(&args.config)?;
-    if let Some(data) = &args.data {
-        config.engine.data_path.clone_from(data);
-    }
+    let config = check::load(&args.config)?;
     logging::start(&args.log).map_err(|error| Failure::new("usage", error))?;
     serve(config, |desk, production| {
         screen::print(&mut Out::new(), desk, production)

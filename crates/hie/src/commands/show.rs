@@ -80,63 +80,51 @@ fn body(args: &Show, shown: &Shown) -> Result<Vec<u8>, Failure> {
 fn header(out: &mut Out, row: &Row) -> io::Result<()> {
     let title = format!("message {} of session {}", row.id, row.session);
     writeln!(out, "{}", out.paint(Style::Bold, &title).into_owned())?;
-    let mut line = |name: &str, text: String| match text.is_empty() {
-        true => Ok(()),
-        false => writeln!(out, "  {name:<10} {text}"),
-    };
-    let (from, to) = (
-        safe(&row.source).into_owned(),
-        safe(&row.target).into_owned(),
-    );
-    line("from → to", format!("{from} → {to}"))?;
-    line("came from", safe(&row.origin).into_owned())?;
-    line("type", safe(&row.message_type).into_owned())?;
-    line("control id", safe(&row.control_id).into_owned())?;
-    line("made", times::local(row.created_ms, true))?;
-    let took = row.done_ms.map(|done| {
-        format!(
-            " after {}",
-            times::span(done.saturating_sub(row.created_ms))
-        )
-    });
-    let tries = if row.attempts > 1 {
-        format!(", {} tries", row.attempts)
+    let text = |text: &str| safe(text).into_owned();
+    let state = out.paint(state_style(&row.state), &row.state).into_owned();
+    let resent = row
+        .resent_from
+        .map(|id| format!("message {id} (sent again)"));
+    let warning = if row.possible_duplicate {
+        "may have been delivered before a crash"
     } else {
-        String::new()
+        ""
     };
-    line(
-        "state",
-        format!("{}{}{tries}", row.state, took.unwrap_or_default()),
-    )?;
-    line("reason", safe(&row.reason).into_owned())?;
-    line("decision", safe(&row.note).into_owned())?;
-    line(
-        "repeats",
-        row.resent_from
-            .map(|id| format!("message {id} (sent again)"))
-            .unwrap_or_default(),
-    )?;
-    line(
-        "warning",
-        if row.possible_duplicate {
-            "may have been delivered before a crash".into()
-        } else {
-            String::new()
-        },
-    )?;
-    let reply = row
-        .reply_bytes
-        .map(|bytes| format!("; reply {} (--reply)", out::bytes(bytes.into())));
-    line(
-        "size",
-        format!(
-            "{}{}",
-            out::bytes(row.bytes.into()),
-            reply.unwrap_or_default()
+    let lines = [
+        (
+            "from → to",
+            text(&format!("{} → {}", row.source, row.target)),
         ),
-    )?;
-    let _ = state_style(&row.state);
+        ("came from", text(&row.origin)),
+        ("type", text(&row.message_type)),
+        ("control id", text(&row.control_id)),
+        ("made", times::local(row.created_ms, true)),
+        ("state", format!("{state}{}", effort(row))),
+        ("reason", text(&row.reason)),
+        ("decision", text(&row.note)),
+        ("repeats", resent.unwrap_or_default()),
+        ("warning", warning.to_owned()),
+        ("size", size(row)),
+    ];
+    for (name, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
+        writeln!(out, "  {name:<10} {text}")?;
+    }
     Ok(())
+}
+
+/// How long it took, and how many tries.
+fn effort(row: &Row) -> String {
+    let took = row.done_ms.map(|done| done.saturating_sub(row.created_ms));
+    let took = took.map(|took| format!(" after {}", times::span(took)));
+    let tries = Some(row.attempts).filter(|tries| *tries > 1);
+    let tries = tries.map(|tries| format!(", {tries} tries"));
+    took.unwrap_or_default() + &tries.unwrap_or_default()
+}
+
+fn size(row: &Row) -> String {
+    let reply = row.reply_bytes.map(|bytes| out::bytes(bytes.into()));
+    let reply = reply.map(|bytes| format!("; reply {bytes} (--reply)"));
+    out::bytes(row.bytes.into()) + &reply.unwrap_or_default()
 }
 
 /// Segments with their values, each with its path; other content as text.

@@ -73,6 +73,36 @@ fn a_stopped_engine_answers_what_a_running_one_does() {
 }
 
 #[test]
+fn a_killed_engine_leaves_what_can_be_read() {
+    let place = Place::new();
+    let engine = place.start(&production(nobody()));
+    let mut feed = Mllp::connect(engine.address("In"));
+    for id in ["1", "2"] {
+        feed.accepted(&message("ADT^A01", id, "7", "DOE"));
+    }
+    // Once it was found, it is in the index, and the kill takes nothing away from it.
+    assert!(!place.hie(["messages", "--json"]).ok().rows().is_empty());
+    engine.wait_for("EPR", "retries", 1);
+    engine.kill();
+    let found = place.hie(["messages", "--control-id", "1", "--json"]).ok();
+    assert!(!found.rows().is_empty(), "{}", found.stderr);
+    place.hie(["show", "1"]).ok();
+    place.hie(["trace", "1"]).ok();
+    let queued: u64 = place
+        .hie(["queues", "--json"])
+        .ok()
+        .rows()
+        .iter()
+        .map(|row| row["queued"].as_u64().unwrap())
+        .sum();
+    assert_eq!(
+        queued, 2,
+        "what is unfinished is known from the journal alone"
+    );
+    place.hie(["journal", "verify"]).ok();
+}
+
+#[test]
 fn messages_are_found_by_everything_they_have() {
     let place = Place::new();
     let receiver = Receiver::start();
