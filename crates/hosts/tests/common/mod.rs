@@ -6,7 +6,9 @@
 // A test may end and print so.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+pub(crate) mod certs;
 pub(crate) mod peers;
+pub(crate) mod sending;
 
 use std::{
     fmt::Write as _,

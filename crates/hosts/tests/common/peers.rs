@@ -170,11 +170,16 @@ pub(crate) fn service(adapter: &str, host: &str) -> String {
     )
 }
 
-/// An operation `Out` to a port of this machine that tries again at once.
+/// An operation `Out` to a port of this machine that tries again at once, unless told otherwise.
 pub(crate) fn operation(port: u16, adapter: &str, host: &str) -> String {
+    let interval = if host.contains("RetryInterval") {
+        ""
+    } else {
+        "RetryInterval: 0.02, "
+    };
     format!(
         "  - name: Out\n    class: HL7TCPOperation\n    adapter: {{ Port: {port}, IPAddress: 127.0.0.1, {adapter} }}\n    \
-         host: {{ RetryInterval: 0.02, {host} }}\n"
+         host: {{ {interval}{host} }}\n"
     )
 }
 
