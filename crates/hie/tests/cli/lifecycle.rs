@@ -370,6 +370,14 @@ fn metrics_and_health_tell_how_it_is() {
     );
     assert!(!page.contains("SECRETNAME"));
 
+    let reference = include_str!("../../../../docs/reference/metrics.md");
+    for family in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = family.split_once(' ').unwrap();
+        let end = if kind == "counter" { "_total" } else { "" };
+        let row = format!("| `{name}{end}` | {kind} |");
+        assert!(reference.contains(&row), "docs/reference/metrics.md has no row {row}");
+    }
+
     let health = url.replace("/metrics", "/health");
     let json = |page: &str| serde_json::from_str::<serde_json::Value>(page).unwrap();
     let (code, page) = get(&format!("{health}/live"));
