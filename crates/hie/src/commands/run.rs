@@ -102,7 +102,7 @@ where
     let starting = Production::start(config, Clock::system());
     let production = tokio::select! {
         production = starting => production?,
-        // Nothing was accepted yet, so nothing needs to be finished.
+        // What a service that is up already has accepted is on the disk; nothing else is to be kept.
         signal = signals.stop() => return Err(Failure::new("stopped", format!("stopped by {signal} while starting")).exit(Exit::Cut)),
     };
     desk.open(&production);
