@@ -99,9 +99,20 @@ impl Reader<'_> {
             self.errors
                 .add(Problem::new(node.at, "the production has no items").help(NO_ITEMS));
         }
+        if let Kind::Sequence(entries) = &node.kind
+            && entries.len() > MAX_ITEMS
+        {
+            let text = format!("{} items are more than one engine takes", entries.len());
+            let help = format!("the limit is {MAX_ITEMS}; divide the production");
+            self.errors.add(Problem::new(node.at, text).help(help));
+            return Vec::new();
+        }
         self.items(node)
     }
 }
+
+/// Far more than a hospital has; the store numbers items by 16 bits.
+const MAX_ITEMS: usize = 10_000;
 
 const NO_ITEMS: &str = "list at least one: `items: [{name: From-Lab, class: HL7TCPService, …}]`";
 

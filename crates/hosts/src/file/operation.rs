@@ -77,6 +77,12 @@ impl FileWriter {
 
 #[async_trait]
 impl BusinessOperation for FileWriter {
+    async fn on_start(&mut self, ctx: &HostContext) -> Result<(), HostError> {
+        ctx.stats()
+            .note_address(self.out.folder().display().to_string());
+        Ok(())
+    }
+
     async fn on_message(
         &mut self,
         _ctx: &HostContext,

@@ -160,6 +160,11 @@ impl Outbound {
         })
     }
 
+    /// Where files are written.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     /// How files are named.
     pub(crate) fn names(&self) -> &NamePattern {
         &self.names

@@ -186,6 +186,8 @@ impl BusinessService for FileWatcher {
         };
         let opened = self.taker.on_disk(Folders::open).await.map_err(failed)?;
         self.lock = Some(opened?);
+        ctx.stats()
+            .note_address(self.taker.folders.folder().display().to_string());
         let left = self
             .taker
             .on_disk(Folders::leftovers)
