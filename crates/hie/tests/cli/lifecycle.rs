@@ -375,7 +375,10 @@ fn metrics_and_health_tell_how_it_is() {
         let (name, kind) = family.split_once(' ').unwrap();
         let end = if kind == "counter" { "_total" } else { "" };
         let row = format!("| `{name}{end}` | {kind} |");
-        assert!(reference.contains(&row), "docs/reference/metrics.md has no row {row}");
+        assert!(
+            reference.contains(&row),
+            "docs/reference/metrics.md has no row {row}"
+        );
     }
 
     let health = url.replace("/metrics", "/health");
