@@ -3,8 +3,10 @@
 //!
 //! Owns two states of every file and name: what programs see, and what a power cut leaves. Until
 //! it is synced each 512-byte sector and each name is kept or lost on its own. All chance comes
-//! from a seed, so the same seed is the same run. (Longer than our files should be: disk, process
-//! and file share one private state, and tests read better with one place to look.)
+//! from a seed, so the same seed is the same run.
+//!
+//! length: disk, process and file share one private state, and tests read better with one place to
+//! look.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
