@@ -2,7 +2,7 @@
 //!
 //! Takes what queued while the last sync ran, writes it as one frame, syncs once, publishes how
 //! far the log is durable and wakes all who wait. No timer: the sync itself is the batching
-//! window. Owns the current segment's file; decides nothing about positions.
+//! window. (Records that nobody waits for linger a little, to ride with those of others.) Owns the current segment's file; decides nothing about positions.
 //!
 //! *Invariant:* frame n+1 is written only after the sync of frame n returned, so a crash can tear
 //! at most the last one, and a valid frame after a bad one proves damage.
@@ -30,6 +30,7 @@ use crate::{
     segment::Place,
     space::Space,
     table::Table,
+    ticket::Hurry,
 };
 
 /// What the face of the log and its threads share.
@@ -47,6 +48,18 @@ pub(crate) struct Shared {
     pub(crate) space: Arc<Space>,
     pub(crate) idle_mark_after: Duration,
     pub(crate) ended: AtomicBool,
+}
+
+/// How long records that nobody waits for stay in memory before they are written all the same: not
+/// so long that a crash would undo much work, and longer than most syncs take.
+const LINGER: Duration = Duration::from_millis(5);
+
+impl Hurry for Shared {
+    fn hurry(&self) {
+        // Under the lock the committer either sees the mark before it sleeps or hears the bell.
+        drop(self.forming.lock());
+        self.work.notify_one();
+    }
 }
 
 impl Shared {
@@ -100,8 +113,16 @@ impl Committer {
     fn next(&self) -> Option<Arc<InFlight>> {
         let mut forming = self.shared.forming.lock();
         loop {
-            if let Some(flight) = forming.take() {
-                return Some(flight);
+            if forming.is_due() {
+                return forming.take();
+            }
+            if !forming.queue.is_empty() {
+                // Nobody waits for it: let it ride with what somebody will wait for.
+                let late = self.shared.work.wait_for(&mut forming, LINGER).timed_out();
+                if late && let Some(flight) = forming.take() {
+                    return Some(flight);
+                }
+                continue;
             }
             if forming.closing && !forming.unmarked {
                 return None;

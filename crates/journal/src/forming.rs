@@ -4,7 +4,10 @@
 //! buffers. Everything here runs under one short lock and only copies; it does no I/O and knows
 //! no thread.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -15,7 +18,7 @@ use crate::{
         FRAME_HEADER, RECORD_HEADER, align, open_record, parse_record_header, put, record_crc,
     },
     segment::{Place, SEGMENT_HEADER},
-    ticket::Commit,
+    ticket::{Commit, Hurry},
 };
 
 /// Buffers kept for the next batches; more would only hold memory.
@@ -83,6 +86,8 @@ pub(crate) struct Limits {
 /// What is appended and not yet durable, and why nothing more may be.
 pub(crate) struct Forming {
     limits: Limits,
+    /// Who is told when somebody waits for a batch.
+    committer: Weak<dyn Hurry>,
     /// The epoch that may append; 0 before the first fence.
     pub(crate) epoch: u64,
     pub(crate) queue: VecDeque<Batch>,
@@ -103,10 +108,17 @@ pub(crate) struct Forming {
 }
 
 impl Forming {
-    pub(crate) fn new(limits: Limits, place: Place, end: u64, spare: Option<Place>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        committer: Weak<dyn Hurry>,
+        place: Place,
+        end: u64,
+        spare: Option<Place>,
+    ) -> Self {
         let next_bytes = spare.map_or(grown(place.size, limits), |s| s.size);
         Self {
             limits,
+            committer,
             epoch: 0,
             queue: VecDeque::new(),
             in_flight: None,
@@ -208,14 +220,35 @@ impl Forming {
             epoch: self.epoch,
             buf,
             records: 0,
-            commit: Commit::new(),
+            commit: Commit::patient(self.committer.clone()),
             used: FRAME_HEADER,
         });
+    }
+
+    /// Says that somebody will wait for what was appended last; whether the committer must be
+    /// woken for it: for the first who waits, and for the first record of a batch, whose time to
+    /// linger begins.
+    pub(crate) fn expect(&self, waits: bool) -> bool {
+        let Some(batch) = self.queue.back() else {
+            return false;
+        };
+        (waits && batch.commit.expect()) || batch.records == 1
+    }
+
+    /// Whether the oldest batch should be written now: somebody waits for it, or more wait behind
+    /// it, or no more will come.
+    pub(crate) fn is_due(&self) -> bool {
+        let more = self.queue.len() > 1 || self.closing;
+        let due = |batch: &Batch| more || batch.commit.is_hurried();
+        self.queue.front().is_some_and(due)
     }
 
     /// An empty frame, which repeats how far the log is durable.
     pub(crate) fn mark(&mut self) {
         self.begin(0);
+        if let Some(batch) = self.queue.back() {
+            batch.commit.expect();
+        }
         self.end += align(FRAME_HEADER as u64);
     }
 

@@ -6,7 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64},
     },
     thread::{self, JoinHandle},
@@ -118,10 +118,11 @@ impl SegmentLog {
             batch_bytes: options.batch_bytes,
             pending_bytes: options.pending_bytes,
         };
-        let forming = Forming::new(limits, place, end, mended.spare.as_ref().map(|(p, _)| *p));
-        let shared = Arc::new(Shared {
+        let spare = mended.spare.as_ref().map(|(place, _)| *place);
+        let forming = |committer| Forming::new(limits, committer, place, end, spare);
+        let shared = Arc::new_cyclic(|me: &Weak<Shared>| Shared {
             log_id: meta.log_id,
-            forming: Mutex::new(forming),
+            forming: Mutex::new(forming(me.clone())),
             work: Condvar::new(),
             room: Condvar::new(),
             durable: AtomicU64::new(end),
@@ -301,8 +302,12 @@ impl Log for SegmentLog {
             forming.admit(epoch)?;
         }
         let ticket = forming.append(len, fill);
+        // Who lets something in waits for it; whoever else waits says so by waiting.
+        let wake = forming.expect(urgency == Urgency::Intake);
         drop(forming);
-        self.shared.work.notify_one();
+        if wake {
+            self.shared.work.notify_one();
+        }
         Ok(ticket)
     }
 

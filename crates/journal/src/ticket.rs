@@ -3,11 +3,17 @@
 //! All records that will be synced together share one [`Commit`]; a ticket is a reference to it
 //! and the record's position. The committer completes a commit once and wakes all who wait on it.
 //! No allocation a record: one commit serves the batch.
+//!
+//! A sync costs more than the few bytes that it may be for, so a batch that nobody waits for need
+//! not have one of its own: the first who waits hurries it (ADR 013).
 
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -27,18 +33,60 @@ enum State {
     Failed(LogError),
 }
 
+/// Whom a commit tells that somebody waits for it.
+pub(crate) trait Hurry: Send + Sync {
+    /// Called once for a commit, under no lock of the commit's.
+    fn hurry(&self);
+}
+
 /// The fate of one batch: pending, durable, or failed. Made and completed by log providers.
 pub(crate) struct Commit {
     state: Mutex<State>,
     done: Condvar,
+    /// Somebody waits for it, or will.
+    hurried: AtomicBool,
+    committer: Option<Weak<dyn Hurry>>,
 }
 
 impl Commit {
+    /// One that its provider completes without being told that somebody waits.
     pub(crate) fn new() -> Arc<Self> {
+        Self::with(None)
+    }
+
+    /// One whose committer may take its time until somebody waits.
+    pub(crate) fn patient(committer: Weak<dyn Hurry>) -> Arc<Self> {
+        Self::with(Some(committer))
+    }
+
+    fn with(committer: Option<Weak<dyn Hurry>>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State::Pending(Vec::new())),
             done: Condvar::new(),
+            hurried: AtomicBool::new(false),
+            committer,
         })
+    }
+
+    /// Whether somebody waits for it.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Acquire)
+    }
+
+    /// Says that somebody will wait; true the first time. For a provider that wakes its committer
+    /// itself.
+    pub(crate) fn expect(&self) -> bool {
+        !self.hurried.swap(true, Ordering::AcqRel)
+    }
+
+    /// Tells the committer, the first time, that somebody waits.
+    fn hurry(&self) {
+        if let Some(committer) = &self.committer
+            && self.expect()
+            && let Some(committer) = committer.upgrade()
+        {
+            committer.hurry();
+        }
     }
 
     /// Settles the commit and wakes everyone; only the first call counts.
@@ -86,6 +134,7 @@ impl Ticket {
 
     /// The same for a thread that may block.
     pub fn wait_durable(&self) -> Result<Durable, LogError> {
+        self.commit.hurry();
         let mut state = self.commit.state.lock();
         loop {
             match &*state {
@@ -121,6 +170,8 @@ impl Future for Wait {
                 wakers.push(cx.waker().clone());
             }
         }
+        drop(state);
+        commit.hurry();
         Poll::Pending
     }
 }
