@@ -205,7 +205,7 @@ async fn no_log_line_no_error_and_no_reason_holds_message_content() {
 
     let place = Place::new();
     let desk = Desk::open().await;
-    let adapter = "MaxMessageSize: 2 KiB, ReadTimeout: 0.3";
+    let adapter = "MaxMessageSize: 2 KiB, ReadTimeout: 1";
     let items = service(
         adapter,
         "AckMode: Application, ResponseTimeout: 0.3, AddNackERR: true",

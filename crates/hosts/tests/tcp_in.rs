@@ -101,7 +101,7 @@ async fn stay_connected_0_closes_after_each_message() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stay_connected_closes_what_is_idle() {
     let place = Place::new();
-    let running = before_sink(&place, "StayConnected: 0.3", "").await;
+    let running = before_sink(&place, "StayConnected: 1", "").await;
     let mut silent = Line::to(&running.address("In")).await;
     silent.closed().await;
     let mut sender = Line::to(&running.address("In")).await;

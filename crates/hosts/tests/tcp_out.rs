@@ -77,7 +77,7 @@ async fn what_waits_for_a_receiver_survives_a_stop() {
 async fn a_late_answer_is_never_taken_for_that_of_the_next_try_or_message() {
     let place = Place::new();
     let desk = Desk::open().await;
-    let running = sending_to(&place, desk.port, "ReplyTimeout: 0.2", "").await;
+    let running = sending_to(&place, desk.port, "ReplyTimeout: 2", "").await;
     let_in(&running, &["M1", "M2"]).await;
     let mut first = desk.line().await;
     assert_eq!(id(&first.hear().await), "M1");
