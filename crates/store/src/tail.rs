@@ -27,6 +27,10 @@ const LAST_SCANS: u32 = 16;
 const REST_MIN: u32 = 32;
 const REST_MAX: u32 = 4096;
 
+/// So much in one look at the log is heavy traffic, and appends gather so many times longer.
+const BUSY_BYTES: usize = 256 << 10;
+const BUSY_GATHER: u32 = 5;
+
 /// The tail thread works with what the messages leave of the processor.
 const NICENESS: i32 = 5;
 
@@ -48,6 +52,8 @@ pub(crate) struct Tail {
     index_rests: u32,
     index_rested: u32,
     records: Vec<LogRecord>,
+    /// Bytes of records that the last look at the log found.
+    last_read: usize,
     /// It met something that it cannot get past; said once.
     stuck: bool,
 }
@@ -76,6 +82,7 @@ impl Tail {
             index_rests: 0,
             index_rested: 0,
             records: Vec::new(),
+            last_read: 0,
             stuck: false,
         }
     }
@@ -86,7 +93,7 @@ impl Tail {
         self.open_index();
         let mut again = Some(Duration::ZERO);
         loop {
-            self.shared.bell.wait(self.options.index_gather, again);
+            self.shared.bell.wait(self.gather(), again);
             if !self.stuck {
                 self.follow_or_say();
             }
@@ -98,6 +105,13 @@ impl Tail {
             }
             again = self.look_again();
         }
+    }
+
+    /// How long appends gather. A transaction costs the same few pages for ten rows as for a
+    /// thousand, so in heavy traffic they gather longer; who asks for the index cuts it short.
+    fn gather(&self) -> Duration {
+        let busy = self.last_read > BUSY_BYTES;
+        self.options.index_gather * if busy { BUSY_GATHER } else { 1 }
     }
 
     /// When to look for more without being called.
@@ -129,10 +143,11 @@ impl Tail {
         )
     }
 
-    /// Reads what is durable until all is read or somebody waits; writes a checkpoint when due.
+    /// Reads what is durable until little is left or somebody waits; writes a checkpoint when due.
     fn follow(&mut self) -> Result<(), StoreError> {
         loop {
-            let live = self.follow_live()?;
+            // What came while the last part was taken in may gather again.
+            let live = self.follow_live()? && self.last_read > SCAN_BYTES / 2;
             let index = self.follow_index();
             let due = self
                 .options
@@ -180,6 +195,7 @@ impl Tail {
             self.delta.apply(&record, &self.shared.names)?;
             self.since_checkpoint += found.bytes.len() as u64;
         }
+        self.last_read = records.iter().map(|found| found.bytes.len()).sum();
         let any = !records.is_empty();
         if any {
             let level = self
