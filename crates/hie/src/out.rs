@@ -7,7 +7,28 @@ use std::{
     borrow::Cow,
     fmt::Write as _,
     io::{self, BufWriter, IsTerminal, Stdout, Write},
+    path::Path,
 };
+
+/// How this program is called from here: its path from the current folder, the bare name where the
+/// search path finds it, else the whole path.
+pub(crate) fn myself() -> String {
+    let bare = || "hie".to_owned();
+    let (Ok(program), Ok(here)) = (std::env::current_exe(), std::env::current_dir()) else {
+        return bare();
+    };
+    if !program.exists() {
+        return bare(); // built anew since; Linux then names it "… (deleted)"
+    }
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&search).any(|folder| folder.join("hie") == program) {
+        return bare();
+    }
+    let near = program
+        .strip_prefix(&here)
+        .map(|near| Path::new(".").join(near));
+    near.unwrap_or(program).display().to_string()
+}
 
 /// Buffered stdout that knows whether a person looks at it.
 pub(crate) struct Out {

@@ -133,12 +133,13 @@ fn next(out: &mut Out, data: &str, status: &Status) -> io::Result<()> {
     } else {
         format!(" --data {data}")
     };
+    let me = out::myself();
     writeln!(out, "\n  Try next, in another terminal:")?;
     if let Some(feed) = feed {
-        writeln!(out, "    hie send --to {feed} FILE.hl7")?;
+        writeln!(out, "    {me} send --to {feed} FILE.hl7")?;
     }
-    writeln!(out, "    hie status --watch{option}")?;
-    writeln!(out, "    hie messages{option}")?;
+    writeln!(out, "    {me} status --watch{option}")?;
+    writeln!(out, "    {me} messages{option}")?;
     writeln!(
         out,
         "\n  Ctrl-C stops it; what was acknowledged stays on the disk.\n"

@@ -13,7 +13,6 @@ use hie_engine::stats::ItemState;
 use super::{
     frame::{Frame, Row},
     letters::Destination,
-    verdict::myself,
 };
 use crate::out::{Out, Style, number, safe};
 
@@ -291,7 +290,7 @@ fn news(frame: &Frame) -> Line {
 }
 
 fn footer(data: &Path) -> Vec<Line> {
-    let (data, hie) = (data.display(), myself());
+    let (data, hie) = (data.display(), crate::out::myself());
     let key = |line: Line, key: &str, what: &str| {
         line.with(Style::Bold, key).plain(format!(" {what}   "))
     };

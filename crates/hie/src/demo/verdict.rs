@@ -42,7 +42,7 @@ pub(crate) fn welcome(out: &mut Out, desk: &Desk, production: &Production) -> io
         writeln!(out, "# metrics http://{metrics}/metrics")?;
     }
     writeln!(out, "# data {data}")?;
-    let hie = myself();
+    let hie = crate::out::myself();
     for command in ["queues", "messages", "trace ID"] {
         writeln!(
             out,
@@ -50,26 +50,6 @@ pub(crate) fn welcome(out: &mut Out, desk: &Desk, production: &Production) -> io
         )?;
     }
     out.flush()
-}
-
-/// How this program is called from here: its path from the current folder, the bare name where the
-/// search path finds it, else the whole path.
-pub(crate) fn myself() -> String {
-    let bare = || "hie".to_owned();
-    let (Ok(program), Ok(here)) = (std::env::current_exe(), std::env::current_dir()) else {
-        return bare();
-    };
-    if !program.exists() {
-        return bare(); // built anew since; Linux then names it "… (deleted)"
-    }
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&search).any(|folder| folder.join("hie") == program) {
-        return bare();
-    }
-    let near = program
-        .strip_prefix(&here)
-        .map(|near| Path::new(".").join(near));
-    near.unwrap_or(program).display().to_string()
 }
 
 /// Prints the account; fails when an acknowledged message is missing, changed or out of order.
