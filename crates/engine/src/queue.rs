@@ -46,8 +46,8 @@ pub trait Order: Send {
 }
 
 /// Entries of one chunk: large enough to amortise its allocation, small enough to give memory back
-/// soon while a long queue drains.
-const CHUNK: usize = 256;
+/// soon while a long queue drains; just below 16 KiB, so that the allocator rounds nothing up.
+const CHUNK: usize = (16 << 10) / size_of::<Live>();
 
 /// One stretch of a FIFO. `bodies` is empty (nothing kept) or as long as `headers`; an empty
 /// `Bytes` stands for a body that is not kept.

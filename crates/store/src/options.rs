@@ -16,7 +16,7 @@ pub struct StoreOptions {
     /// Bytes of the file system that the log keeps free for finishing what it holds. Default: as
     /// the journal says (one segment, at least 64 MiB).
     pub reserve_bytes: Option<u64>,
-    /// A checkpoint is written after this many bytes of log, or four times the size of the last
+    /// A checkpoint is written after this many bytes of log, or twice the size of the last
     /// checkpoint if that is more. Default 64 MiB.
     pub checkpoint_log_bytes: u64,
     /// How long appends gather before the index follows. Default 30 ms.

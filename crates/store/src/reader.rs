@@ -41,6 +41,7 @@ impl Reader {
             ..Report::default()
         };
         let names = Names::default();
+        index::check_whole(&*storage, dir)?;
         let found = recover(&log, &Place::new(storage, dir), &names, &mut report)?;
         let pool = Pool::new(index::path(dir));
         let watermark = pool.with(|view| view.watermark()).ok();

@@ -27,6 +27,10 @@ const LAST_SCANS: u32 = 16;
 const REST_MIN: u32 = 32;
 const REST_MAX: u32 = 4096;
 
+/// A checkpoint may cost this part of what the log costs: more often would write more, more seldom
+/// would hold a larger difference in memory.
+const CHECKPOINT_SHARE: u64 = 2;
+
 /// So much in one look at the log is heavy traffic, and appends gather so many times longer.
 const BUSY_BYTES: usize = 256 << 10;
 const BUSY_GATHER: u32 = 5;
@@ -152,7 +156,7 @@ impl Tail {
             let due = self
                 .options
                 .checkpoint_log_bytes
-                .max(4 * self.checkpoint_bytes);
+                .max(CHECKPOINT_SHARE * self.checkpoint_bytes);
             if self.since_checkpoint >= due {
                 self.write_checkpoint_or_say();
             }
@@ -341,6 +345,11 @@ impl Tail {
             if !self.follow_index() {
                 break;
             }
+        }
+        if let Some(index) = &self.index
+            && let Err(error) = index.close(&*self.place.storage, &self.dir)
+        {
+            tracing::warn!(code = error.code(), %error, "the index was not closed; it may be made anew at the next start");
         }
         if self.checkpoint != Some(self.position) {
             self.write_checkpoint()?;

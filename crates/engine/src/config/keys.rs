@@ -167,7 +167,7 @@ pub const PRODUCTION: &[SettingDef] = &[
             min: 0,
             max: 64 * GIB,
         },
-        "16 MiB",
+        "8 MiB",
         "How many bytes of message bodies the queues keep in memory; others are read back from \
          the journal.",
     )

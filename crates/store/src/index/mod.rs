@@ -19,7 +19,10 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use hie_journal::{Extent, Position, Record as LogRecord, file::Storage};
+use hie_journal::{
+    Extent, Position, Record as LogRecord,
+    file::{OpenMode, Storage},
+};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{StoreError, record};
@@ -29,7 +32,7 @@ pub(crate) use pool::Pool;
 pub(crate) use read::View;
 
 /// Raised whenever the schema or its meaning changes: an older file is rebuilt.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The oldest SQLite whose write-ahead log loses nothing when writers and checkpoints meet.
@@ -68,7 +71,8 @@ impl Index {
             ));
         }
         let path = path(dir);
-        match Self::open_existing(&path, extent) {
+        let boot = boot_id(storage);
+        match Self::open_existing(&path, extent, &boot) {
             Ok(Some(index)) => return Ok(index),
             Ok(None) => {}
             Err(reason) => {
@@ -82,12 +86,27 @@ impl Index {
             "INSERT INTO watermark VALUES (?1)",
             [to_sql(extent.first.0)],
         )?;
+        conn.execute("INSERT INTO opened VALUES (?1, 0)", [&boot])?;
         conn.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        conn.pragma_update(None, "synchronous", "OFF")?;
         Self::over(conn)
     }
 
+    /// Ends its use: all of it on the disk, and then the mark that says so.
+    pub(crate) fn close(&self, storage: &dyn Storage, dir: &Path) -> Result<(), StoreError> {
+        to_file(&self.conn)?;
+        // SQLite syncs only what this call moved; pages that were moved before are not known to it.
+        storage
+            .open(&path(dir), OpenMode::ReadWrite)
+            .and_then(|file| file.fdatasync())
+            .map_err(StoreError::io("sync the index in", dir))?;
+        self.conn.pragma_update(None, "synchronous", "FULL")?;
+        self.conn.execute("UPDATE opened SET clean = 1", [])?;
+        to_file(&self.conn)
+    }
+
     /// None for a new store; an error text for an index that must go.
-    fn open_existing(path: &Path, extent: &Extent) -> Result<Option<Self>, String> {
+    fn open_existing(path: &Path, extent: &Extent, boot: &str) -> Result<Option<Self>, String> {
         let text = |error: StoreError| error.to_string();
         let conn = connect(path).map_err(text)?;
         let sql = |error: rusqlite::Error| error.to_string();
@@ -107,6 +126,17 @@ impl Index {
                 "its layout is {version}, this build has {SCHEMA_VERSION}"
             ));
         }
+        if !is_whole(&conn, boot).map_err(sql)? {
+            return Err("the machine went down while it was written".into());
+        }
+        // On the disk before anything else is: from here on only a clean end vouches for the file.
+        conn.pragma_update(None, "synchronous", "FULL")
+            .map_err(sql)?;
+        conn.execute("UPDATE opened SET boot = ?1, clean = 0", [boot])
+            .map_err(sql)?;
+        to_file(&conn).map_err(text)?;
+        conn.pragma_update(None, "synchronous", "OFF")
+            .map_err(sql)?;
         let index = Self::over(conn).map_err(text)?;
         if index.watermark < extent.first {
             return Err("records that it has not seen have left the journal".into());
@@ -198,14 +228,59 @@ fn decode(found: &LogRecord) -> Result<record::Record<'_>, StoreError> {
     record::decode(found.position, &found.bytes).map_err(StoreError::unreadable(found.position))
 }
 
+/// For who only reads: an error where the file may be a mixture that only an engine can replace.
+pub(crate) fn check_whole(storage: &dyn Storage, dir: &Path) -> Result<(), StoreError> {
+    let Ok(conn) = connect_read_only(&path(dir)) else {
+        return Ok(()); // there is none: each question says so
+    };
+    match is_whole(&conn, &boot_id(storage)) {
+        Ok(false) => Err(StoreError::Index(
+            "the machine went down while it was written; start the engine once and it is made anew"
+                .into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Moves all of the write-ahead log into the file, and syncs both where `synchronous` says so.
+fn to_file(conn: &Connection) -> Result<(), StoreError> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(())
+}
+
+/// Whether all that was written to the file is in it: it was closed, or only its process died, and
+/// the system that had taken the pages is still the same.
+fn is_whole(conn: &Connection, boot: &str) -> rusqlite::Result<bool> {
+    conn.query_row("SELECT boot, clean FROM opened", [], |row| {
+        let (then, clean): (String, bool) = (row.get(0)?, row.get(1)?);
+        Ok(clean || (then == boot && !boot.is_empty()))
+    })
+}
+
+/// What the system calls its present run; empty where it does not say, which never counts as the
+/// same.
+fn boot_id(storage: &dyn Storage) -> String {
+    let mut text = [0; 36];
+    let read = storage
+        .open(Path::new("/proc/sys/kernel/random/boot_id"), OpenMode::Read)
+        .and_then(|file| file.read_at(&mut text, 0));
+    match read {
+        Ok(36) => String::from_utf8_lossy(&text).into_owned(),
+        _ => String::new(),
+    }
+}
+
 /// Opens the file for its one writer.
+///
+/// The index is derived, so it never waits for the disk (`synchronous` is OFF while it is written;
+/// its syncs were what the log's own had to wait for). A power cut can leave any mixture of its
+/// pages: then it is made anew, which [`is_whole`] finds out.
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let conn = Connection::open(path)?;
     conn.set_prepared_statement_cache_capacity(64);
     conn.execute_batch(
         "PRAGMA page_size = 4096;
          PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = NORMAL;
          PRAGMA cache_size = -8192;
          PRAGMA mmap_size = 0;
          PRAGMA wal_autocheckpoint = 2000;

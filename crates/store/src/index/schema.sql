@@ -4,6 +4,9 @@
 -- One row: below which position every record is in the index.
 CREATE TABLE watermark (position INTEGER NOT NULL);
 
+-- One row: the run of the system that it was last opened in, and whether it was closed.
+CREATE TABLE opened (boot TEXT NOT NULL, clean INTEGER NOT NULL);
+
 -- Item names, message types; all few.
 CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE kind (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);

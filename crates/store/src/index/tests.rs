@@ -366,6 +366,31 @@ fn a_lost_broken_or_older_index_is_rebuilt_the_same() {
     assert_eq!(damaged.len(), before.len());
 }
 
+#[test]
+fn an_index_that_a_power_cut_may_have_mixed_is_rebuilt_and_no_other() {
+    let (log, dir, store) = filled(3);
+    let before = dump(&store);
+    drop(store); // as a killed process leaves it
+    // A mark that is not in the log tells a file that was kept from one that was made anew.
+    let run = |path: &Path, statement: &str| {
+        let conn = Connection::open(path).unwrap();
+        conn.execute(statement, []).unwrap();
+    };
+    let mark = |path: &Path| run(path, "UPDATE header SET attempts = 77 WHERE id = 1");
+    let of_another_run = |path: &Path| run(path, "UPDATE opened SET boot = 'another run'");
+    let marked = |rows: &[HeaderRow]| rows.iter().any(|row| row.attempts == 77);
+    let killed = reopen_after(&log, dir.path(), mark);
+    assert!(marked(&killed), "a killed process has lost nothing");
+    let cut = reopen_after(&log, dir.path(), of_another_run);
+    assert_eq!(cut, before, "the system went down while it was written");
+    let (store, _) = open_memory(&log, dir.path());
+    store.close().unwrap();
+    drop(store);
+    let conn = Connection::open(super::path(dir.path())).unwrap();
+    let whole = super::is_whole(&conn, "yet another run").unwrap();
+    assert!(whole, "it was closed before the system went down");
+}
+
 fn log_first(log: &MemoryLog) -> i64 {
     use hie_journal::Log as _;
     log.extent().first.0 as i64
