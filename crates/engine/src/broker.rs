@@ -171,22 +171,8 @@ impl Broker {
     /// answered before this returns. Cancel-safe: once appended, the message reaches its queues
     /// even when the caller goes away (it may be on disk, and then it counts as accepted).
     pub async fn accept(&self, arrival: Arrival<'_>) -> Result<Accepted, StoreError> {
-        let (appended, _) = self.append_arrival(&arrival)?;
-        let mut pending = Pending {
-            broker: self,
-            arrival: &arrival,
-            appended: &appended,
-            armed: true,
-        };
-        let durable = appended.ticket.durable().await;
-        pending.armed = false;
-        let durable = durable?;
-        pending.push();
-        Ok(Accepted {
-            durable,
-            session: appended.session,
-            first_id: appended.first_id,
-        })
+        let appended = self.append_arrival(&arrival)?;
+        self.settle(&arrival, &appended).await
     }
 
     /// Like [`accept`](Self::accept), and gives the response of the first target that answers.
@@ -201,28 +187,37 @@ impl Broker {
         ),
         StoreError,
     > {
-        let (appended, _) = self.append_arrival(&arrival)?;
+        let appended = self.append_arrival(&arrival)?;
         let ids = (0..arrival.targets.len() as u64).map(|leg| MessageId(appended.first_id.0 + leg));
         let receiver = self.wait_for(ids);
+        let accepted = self.settle(&arrival, &appended).await?;
+        Ok((accepted, async move { receiver.await.ok() }))
+    }
+
+    /// Waits until an arrival is on disk and puts it on its queues, whatever becomes of the caller.
+    async fn settle(
+        &self,
+        arrival: &Arrival<'_>,
+        appended: &Appended,
+    ) -> Result<Accepted, StoreError> {
         let mut pending = Pending {
             broker: self,
-            arrival: &arrival,
-            appended: &appended,
+            arrival,
+            appended,
             armed: true,
         };
         let durable = appended.ticket.durable().await;
         pending.armed = false;
         let durable = durable?;
         pending.push();
-        let accepted = Accepted {
+        Ok(Accepted {
             durable,
             session: appended.session,
             first_id: appended.first_id,
-        };
-        Ok((accepted, async move { receiver.await.ok() }))
+        })
     }
 
-    fn append_arrival(&self, arrival: &Arrival<'_>) -> Result<(Appended, u64), StoreError> {
+    fn append_arrival(&self, arrival: &Arrival<'_>) -> Result<Appended, StoreError> {
         let leg = |target| NewLeg {
             target,
             priority: Priority::Normal,
@@ -235,9 +230,8 @@ impl Broker {
         if legs.is_empty() {
             legs.push(leg(arrival.source));
         }
-        let time_ms = self.clock.now_ms();
         let appended = self.store.accept(&NewMessage {
-            time_ms,
+            time_ms: self.clock.now_ms(),
             source: arrival.source,
             origin: arrival.origin,
             content: arrival.content,
@@ -245,7 +239,7 @@ impl Broker {
             resent_from: None,
             legs: &legs,
         })?;
-        Ok((appended, time_ms))
+        Ok(appended)
     }
 
     /// Records how a hop ended, puts what follows on its queues, and answers who waits. The record
