@@ -111,6 +111,8 @@ pub struct Broker {
     /// Wall time.
     pub clock: Clock,
     queues: RwLock<Vec<Option<Arc<ItemQueue>>>>,
+    /// Whom a message can be sent to: the processes and operations of the production as it is now.
+    targets: RwLock<HashMap<String, ItemId>>,
     waiters: Mutex<HashMap<MessageId, Waiter>>,
     /// The length of `waiters`, so that hops without callers take no lock.
     waiting: AtomicUsize,
@@ -124,10 +126,21 @@ impl Broker {
             store,
             clock,
             queues: RwLock::default(),
+            targets: RwLock::default(),
             waiters: Mutex::default(),
             waiting: AtomicUsize::new(0),
             budget: BodyBudget::new(body_cache_bytes),
         }
+    }
+
+    /// Says whom a message can be sent to from now on.
+    pub fn set_targets(&self, targets: HashMap<String, ItemId>) {
+        *self.targets.write() = targets;
+    }
+
+    /// The process or operation of this name, if the production has it.
+    pub fn target(&self, name: &str) -> Option<ItemId> {
+        self.targets.read().get(name).copied()
     }
 
     /// Makes the queue of an item, or returns it.

@@ -274,13 +274,11 @@ impl HostContext {
     }
 
     fn known(&self, target: &str) -> Result<ItemId, HostError> {
-        let item = self.broker.store.item(target);
-        if self.broker.queues().iter().any(|(known, _)| *known == item) {
-            return Ok(item);
-        }
-        Err(HostError::new(
-            "unknown-target",
-            format!("there is no item called {target} in this production"),
-        ))
+        self.broker.target(target).ok_or_else(|| {
+            HostError::new(
+                "unknown-target",
+                format!("there is no item called {target} in this production"),
+            )
+        })
     }
 }

@@ -81,19 +81,14 @@ enum Next {
 
 /// One job of an item.
 pub(crate) struct Job {
-    pub(crate) config: Arc<ProductionConfig>,
-    /// The item's place in `config.items`.
-    pub(crate) item: usize,
+    pub(crate) production: Arc<ProductionConfig>,
+    pub(crate) item: Arc<ItemConfig>,
     pub(crate) ctx: HostContext,
     pub(crate) queue: Arc<ItemQueue>,
     pub(crate) broker: Arc<Broker>,
 }
 
 impl Job {
-    fn item(&self) -> &ItemConfig {
-        &self.config.items[self.item]
-    }
-
     fn name(&self) -> &str {
         self.ctx.name()
     }
@@ -103,7 +98,7 @@ impl Job {
         let Some(mut host) = self.start().await else {
             return;
         };
-        let patience = Patience::of(self.item());
+        let patience = Patience::of(&self.item);
         loop {
             let entry = tokio::select! {
                 biased;
@@ -161,7 +156,7 @@ impl Job {
     }
 
     async fn try_start(&self) -> Result<Host, HostError> {
-        let mut host = Host::make(self.item(), &self.config)?;
+        let mut host = Host::make(&self.item, &self.production)?;
         let started = AssertUnwindSafe(host.on_start(&self.ctx))
             .catch_unwind()
             .await;
@@ -420,17 +415,16 @@ impl Job {
 
     /// Whether the host leaves something outside that a crash could make it leave again.
     fn delivers(&self) -> bool {
-        matches!(self.item().class.build, Build::Operation(_))
+        matches!(self.item.class.build, Build::Operation(_))
     }
 
     /// The hops that an outcome asks for, or the first target that does not exist.
     fn legs<'a>(&self, outcome: &'a Outcome) -> (Vec<Leg>, Option<&'a str>) {
         let mut legs = Vec::with_capacity(outcome.sends.len());
         for send in &outcome.sends {
-            if self.config.item(&send.target).is_none() {
+            let Some(target) = self.broker.target(&send.target) else {
                 return (legs, Some(&send.target));
-            }
-            let target = self.broker.store.item(&send.target);
+            };
             legs.push(Leg {
                 target,
                 body: send.body.clone(),

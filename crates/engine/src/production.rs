@@ -5,24 +5,18 @@
 
 use std::sync::Arc;
 
-use hie_store::{
-    BodyRef, Content, ItemId, MessageId, Recovered, State, Store, StoreError, StoreOptions,
-};
-use tokio::task::JoinHandle;
+use hie_store::{BodyRef, Content, MessageId, Recovered, State, Store, StoreError, StoreOptions};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
     HostError,
     broker::{Accepted, Broker},
-    class::Build,
     clock::Clock,
     config::{ItemConfig, ProductionConfig},
-    context::{HostContext, ServiceContext},
     housekeeping,
-    job::Job,
-    service::ServiceJob,
-    stats::{ItemState, ItemStats},
+    item::{Item, World},
 };
 
 /// Why a production did not start.
@@ -41,29 +35,14 @@ pub enum StartError {
     },
 }
 
-/// One item at work.
-pub struct Item {
-    /// Its place in the configuration.
-    place: usize,
-    /// Its name, interned.
-    pub id: ItemId,
-    /// Its counters and state.
-    pub stats: Arc<ItemStats>,
-    stopping: CancellationToken,
-}
-
 /// A running production.
 pub struct Production {
-    /// What it was built from.
-    pub config: Arc<ProductionConfig>,
+    config: Arc<ProductionConfig>,
     /// Its broker, and through it its store.
     pub broker: Arc<Broker>,
-    /// Its items in the order of the configuration.
-    pub items: Vec<Item>,
+    items: Vec<Arc<Item>>,
     /// What recovery found.
     pub recovered: Recovery,
-    services: parking_lot::Mutex<Vec<JoinHandle<()>>>,
-    workers: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     pub(crate) started_ms: u64,
     housekeeping: CancellationToken,
 }
@@ -108,115 +87,62 @@ impl Production {
             clock.clone(),
             config.engine.body_cache_bytes,
         ));
-        let items = config.items.iter().enumerate().map(|(place, item)| Item {
-            place,
-            id: broker.store.item(&item.name),
-            stats: Arc::default(),
-            stopping: CancellationToken::new(),
-        });
-        let items: Vec<Item> = items.collect();
         let recovered = requeue(&config, &broker, recovered);
-        let mut production = Self {
+        let item = |item: &Arc<ItemConfig>| {
+            let id = broker.store.item(&item.name);
+            Arc::new(Item::new(item.clone(), id, Arc::default()))
+        };
+        let items: Vec<Arc<Item>> = config.items.iter().map(item).collect();
+        let production = Self {
             config,
             broker,
             items,
             recovered,
-            services: parking_lot::Mutex::default(),
-            workers: parking_lot::Mutex::default(),
             started_ms: clock.now_ms(),
             housekeeping: CancellationToken::new(),
         };
-        let housekeeping = housekeeping::run(
+        production.tell_targets();
+        tokio::spawn(housekeeping::run(
             production.config.clone(),
             production.broker.clone(),
             production.housekeeping.clone(),
-        );
-        production
-            .workers
-            .get_mut()
-            .push(tokio::spawn(housekeeping));
-        for pass in ["Operation", "Process"] {
-            production.start_workers(pass);
-        }
-        if let Err(error) = production.start_services().await {
+        ));
+        if let Err(error) = production.start_items().await {
             production.stop().await;
             return Err(error);
         }
         Ok(Arc::new(production))
     }
 
-    /// The configuration of an item.
-    pub fn item_config(&self, item: &Item) -> &ItemConfig {
-        &self.config.items[item.place]
+    /// What it was built from.
+    pub fn config(&self) -> Arc<ProductionConfig> {
+        self.config.clone()
     }
 
-    fn start_workers(&mut self, kind: &str) {
-        for item in &self.items {
-            let config = &self.config.items[item.place];
-            if config.class.build.kind() != kind {
-                continue;
-            }
-            let queue = self.broker.queue(item.id);
-            if !config.enabled {
-                item.stats.set_state(ItemState::Disabled);
-                continue;
-            }
-            item.stats.set_state(ItemState::Starting);
-            for _ in 0..config.pool_size {
-                let job = Job {
-                    config: self.config.clone(),
-                    item: item.place,
-                    ctx: HostContext {
-                        name: config.name.as_str().into(),
-                        broker: self.broker.clone(),
-                        stats: item.stats.clone(),
-                        stopping: item.stopping.clone(),
-                        current: parking_lot::Mutex::default(),
-                    },
-                    queue: queue.clone(),
-                    broker: self.broker.clone(),
-                };
-                self.workers.get_mut().push(tokio::spawn(job.run()));
-            }
-        }
+    /// Its items, in the order of the configuration.
+    pub fn items(&self) -> Vec<Arc<Item>> {
+        self.items.clone()
     }
 
-    async fn start_services(&mut self) -> Result<(), StartError> {
-        for item in &self.items {
-            let config = &self.config.items[item.place];
-            let Build::Service(_) = config.class.build else {
-                continue;
-            };
-            if !config.enabled {
-                item.stats.set_state(ItemState::Disabled);
-                continue;
-            }
-            item.stats.set_state(ItemState::Starting);
-            let targets = config.settings.list("TargetConfigNames");
-            let job = ServiceJob {
-                config: self.config.clone(),
-                item: item.place,
-                ctx: ServiceContext {
-                    name: config.name.as_str().into(),
-                    item: item.id,
-                    targets: targets
-                        .iter()
-                        .map(|name| self.broker.store.item(name))
-                        .collect(),
-                    broker: self.broker.clone(),
-                    stats: item.stats.clone(),
-                    stopping: item.stopping.clone(),
-                    pool_size: config.pool_size,
-                },
-            };
-            let service = job.start().await.map_err(|error| {
-                item.stats.set_state(ItemState::Error);
-                StartError::Item {
-                    item: config.name.clone(),
+    fn tell_targets(&self) {
+        let receivers = self.items.iter().filter(|item| !item.is_service());
+        let named = receivers.map(|item| (item.config.name.clone(), item.id));
+        self.broker.set_targets(named.collect());
+    }
+
+    /// Operations, processes, then services: nothing comes in before it can go on.
+    async fn start_items(&self) -> Result<(), StartError> {
+        let world = World {
+            config: self.config.clone(),
+            broker: self.broker.clone(),
+        };
+        for kind in ["Operation", "Process", "Service"] {
+            for item in self.items.iter().filter(|item| item.kind() == kind) {
+                item.start(&world).await.map_err(|error| StartError::Item {
+                    item: item.config.name.clone(),
                     error,
-                }
-            })?;
-            self.services.get_mut().push(tokio::spawn(job.run(service)));
+                })?;
+            }
         }
         Ok(())
     }
@@ -224,19 +150,19 @@ impl Production {
     /// Stops gracefully: nothing more is accepted, what is in hand is finished or parked within
     /// `ShutdownTimeout`, the journal is closed. What is queued stays on disk for the next start.
     pub async fn stop(&self) {
-        let is_service =
-            |item: &&Item| matches!(self.item_config(item).class.build, Build::Service(_));
-        self.halt(is_service);
-        self.join(&self.services, "service").await;
+        let (services, others): (Vec<_>, Vec<_>) =
+            self.items().into_iter().partition(|item| item.is_service());
+        self.stop_items(&services).await;
         self.housekeeping.cancel();
-        self.halt(|item| !is_service(item));
-        self.join(&self.workers, "job").await;
-        for item in &self.items {
-            if item.stats.state() == ItemState::Stopping {
-                item.stats.set_state(ItemState::Stopped);
-            }
-        }
+        self.stop_items(&others).await;
         self.close().await;
+    }
+
+    /// Stops items together, within `ShutdownTimeout`.
+    async fn stop_items(&self, items: &[Arc<Item>]) {
+        let deadline = Instant::now() + self.config.engine.shutdown_timeout;
+        items.iter().for_each(|item| item.halt());
+        futures_util::future::join_all(items.iter().map(|item| item.join(deadline))).await;
     }
 
     /// Closes the journal: everything appended is on disk, nothing more is taken. Safe at any time.
@@ -252,50 +178,16 @@ impl Production {
         }
     }
 
-    fn halt(&self, which: impl Fn(&&Item) -> bool) {
-        for item in self.items.iter().filter(which) {
-            if matches!(
-                item.stats.state(),
-                ItemState::Starting | ItemState::Running | ItemState::Error
-            ) {
-                item.stats.set_state(ItemState::Stopping);
-            }
-            item.stopping.cancel();
-        }
-    }
-
-    /// Waits for tasks until `ShutdownTimeout`, then drops them: what they had in hand is
-    /// unfinished in the log and comes again.
-    async fn join(&self, tasks: &parking_lot::Mutex<Vec<JoinHandle<()>>>, what: &str) {
-        let tasks = std::mem::take(&mut *tasks.lock());
-        let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
-        let all = futures_util::future::join_all(tasks);
-        if tokio::time::timeout(self.config.engine.shutdown_timeout, all)
-            .await
-            .is_err()
-        {
-            warn!(
-                "a {what} did not stop within ShutdownTimeout and is cut off; what it had in hand comes again"
-            );
-            aborts.iter().for_each(tokio::task::AbortHandle::abort);
-        }
-    }
-
     /// Sends a stored message again: same body, new session linked to the old.
     pub async fn resend(&self, again: &Resend) -> Result<Accepted, HostError> {
-        let target = &again.target;
-        if self
-            .config
-            .item(target)
-            .is_none_or(|item| matches!(item.class.build, Build::Service(_)))
-        {
+        let Some(target) = self.broker.target(&again.target) else {
             let message = format!(
-                "{target} is no process or operation of this production; name one with --target"
+                "{} is no process or operation of this production; name one with --target",
+                again.target
             );
             return Err(HostError::new("unknown-target", message));
-        }
-        let store = &self.broker.store;
-        let (source, target) = (store.item(&again.source), store.item(target));
+        };
+        let source = self.broker.store.item(&again.source);
         let sent = self
             .broker
             .resend(source, target, again.content, again.id, again.body)

@@ -4,11 +4,16 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 use tracing::error;
 
 use crate::{
-    HostError, class::Build, config::ProductionConfig, context::ServiceContext,
-    host::BusinessService, stats::ItemState,
+    HostError,
+    class::Build,
+    config::{ItemConfig, ProductionConfig},
+    context::ServiceContext,
+    host::BusinessService,
+    stats::ItemState,
 };
 
 /// The longest pause between two starts.
@@ -16,23 +21,34 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// One service.
 pub(crate) struct ServiceJob {
-    pub(crate) config: Arc<ProductionConfig>,
-    /// The item's place in `config.items`.
-    pub(crate) item: usize,
+    pub(crate) production: Arc<ProductionConfig>,
+    pub(crate) item: Arc<ItemConfig>,
     pub(crate) ctx: ServiceContext,
 }
 
 impl ServiceJob {
+    /// The whole life: tells how the start went, and goes on where it went well.
+    pub(crate) async fn live(self, told: oneshot::Sender<Result<(), HostError>>) {
+        match self.start().await {
+            Ok(service) => {
+                let _ = told.send(Ok(())); // nobody listens when the start was given up
+                self.run(service).await;
+            }
+            Err(error) => {
+                let _ = told.send(Err(error));
+            }
+        }
+    }
+
     /// Makes the service and lets it take its resources.
-    pub(crate) async fn start(&self) -> Result<Box<dyn BusinessService>, HostError> {
-        let item = &self.config.items[self.item];
-        let Build::Service(make) = item.class.build else {
+    async fn start(&self) -> Result<Box<dyn BusinessService>, HostError> {
+        let Build::Service(make) = self.item.class.build else {
             return Err(HostError::new(
                 "wrong-kind",
                 "only a service can be started as one",
             ));
         };
-        let mut service = make(item, &self.config)?;
+        let mut service = make(&self.item, &self.production)?;
         let started = AssertUnwindSafe(service.on_start(&self.ctx))
             .catch_unwind()
             .await;
@@ -47,7 +63,7 @@ impl ServiceJob {
     }
 
     /// Runs the service until the production stops, starting it again when it ends early.
-    pub(crate) async fn run(self, service: Box<dyn BusinessService>) {
+    async fn run(self, service: Box<dyn BusinessService>) {
         let mut service = Some(service);
         let mut pause = Duration::from_secs(1);
         loop {

@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
-    production::{Item, Production, Recovery},
+    item::Item,
+    production::{Production, Recovery},
     stats::ItemState,
 };
 
@@ -16,7 +17,7 @@ impl Production {
         let now_ms = self.broker.clock.now_ms();
         let extent = self.broker.store.extent();
         Status {
-            production: self.config.name.clone(),
+            production: self.config().name.clone(),
             uptime_s: now_ms.saturating_sub(self.started_ms) / 1000,
             trouble: self
                 .broker
@@ -32,7 +33,7 @@ impl Production {
                 .map(|error| error.to_string()),
             recovered: self.recovered.clone(),
             items: self
-                .items
+                .items()
                 .iter()
                 .map(|item| self.item_status(item, now_ms))
                 .collect(),
@@ -41,7 +42,7 @@ impl Production {
     }
 
     fn item_status(&self, item: &Item, now_ms: u64) -> ItemStatus {
-        let config = self.item_config(item);
+        let config = &item.config;
         let stats = &item.stats;
         let queue = self.broker.queue(item.id);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -80,7 +81,7 @@ impl Production {
         let named =
             queues.map(|(id, queue)| (self.broker.store.item_name(id).to_string(), queue.len()));
         named
-            .filter(|(name, len)| *len > 0 && self.config.item(name).is_none())
+            .filter(|(name, len)| *len > 0 && self.broker.target(name).is_none())
             .collect()
     }
 
@@ -90,11 +91,11 @@ impl Production {
         if let Some(trouble) = self.broker.store.log_trouble() {
             reasons.push(trouble.to_string());
         }
-        for item in &self.items {
-            let name = &self.item_config(item).name;
+        for item in &self.items() {
+            let name = &item.config.name;
             match item.stats.state() {
                 ItemState::Running => {}
-                ItemState::Disabled if !self.item_config(item).enabled => {}
+                ItemState::Disabled if !item.config.enabled => {}
                 state => {
                     let why = item
                         .stats

@@ -305,8 +305,9 @@ async fn defect_a_stop_waits_for_queues_that_cannot_drain() {
     .await;
     let production = running.0.clone();
     running.stop().await;
-    let state = production.items.iter().map(|item| item.stats.state());
-    assert!(state.into_iter().all(|state| state == ItemState::Stopped));
+    let items = production.items();
+    let mut states = items.iter().map(|item| item.stats.state());
+    assert!(states.all(|state| state == ItemState::Stopped));
     drop(production);
     let running = sending_to(&place, port, "", "").await;
     assert_eq!(running.0.recovered.queued, 3);

@@ -3,6 +3,7 @@
 //! The reader adds the table of an item's kind to what its class declares; where a class declares
 //! one of these names itself (another default), its own declaration counts.
 
+use super::{Finding, ItemConfig};
 use crate::{
     class::{Build, Class},
     setting::{SettingDef, SettingType, Target},
@@ -10,10 +11,12 @@ use crate::{
 
 const EXECUTION_MODE: SettingDef = SettingDef::host(
     "ExecutionMode",
-    SettingType::Choice(&[&["async"]]),
+    SettingType::Choice(&[&["async"], &["thread_pool"], &["single_process"]]),
     "async",
-    "How the item's jobs run: `async` are tasks of the shared runtime. The only mode of this \
-     version.",
+    "Where the item's jobs run. `async`: as tasks of the shared runtime. `thread_pool`: each on a \
+     thread of its own, named after the item, where blocking code slows nobody else; a service has \
+     `pool_size` threads for its connections. `single_process`: one job on one thread, so that \
+     everything the item does happens one after the other.",
 );
 
 const QUEUE_TYPE: SettingDef = SettingDef::host(
@@ -86,6 +89,23 @@ pub fn settings_of(class: &'static Class) -> Vec<&'static SettingDef> {
         .filter(|def| !declared(def.name))
         .collect();
     own.into_iter().chain(common).collect()
+}
+
+/// What is wrong between the settings that every class has.
+pub(crate) fn check(item: &ItemConfig) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mode = item.settings.text("ExecutionMode");
+    if mode == Some("single_process") && item.pool_size > 1 {
+        findings.push(Finding {
+            setting: Some("ExecutionMode"),
+            message: format!(
+                "single_process is one job, and pool_size is {}",
+                item.pool_size
+            ),
+            help: Some("set pool_size to 1, or ExecutionMode to thread_pool".into()),
+        });
+    }
+    findings
 }
 
 /// The setting of this exact name or alias among `defs`, for this target if one is given.

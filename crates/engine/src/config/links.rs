@@ -83,7 +83,8 @@ impl Reader<'_> {
     /// left out: a check may rely on what it sees.
     pub(crate) fn class_checks(&mut self, production: &ProductionConfig, places: &[Checked]) {
         for (item, places) in production.items.iter().zip(places).filter(|(_, p)| p.sound) {
-            for finding in (item.class.check)(item, production) {
+            let own = (item.class.check)(item, production);
+            for finding in own.into_iter().chain(common::check(item)) {
                 let finding = without_secrets(finding, item);
                 let at = finding
                     .setting

@@ -49,7 +49,7 @@ pub struct ProductionConfig {
     /// The file it was read from.
     pub file: PathBuf,
     /// Its items, in the order of the file; names are unique.
-    pub items: Vec<ItemConfig>,
+    pub items: Vec<Arc<ItemConfig>>,
     /// Its rule sets by name, compiled.
     pub rules: BTreeMap<String, Arc<RuleSet>>,
     /// What belongs to the engine as a whole.
@@ -58,7 +58,7 @@ pub struct ProductionConfig {
 
 impl ProductionConfig {
     /// The item of this name.
-    pub fn item(&self, name: &str) -> Option<&ItemConfig> {
+    pub fn item(&self, name: &str) -> Option<&Arc<ItemConfig>> {
         self.items.iter().find(|item| item.name == name)
     }
 }

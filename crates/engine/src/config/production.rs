@@ -45,7 +45,7 @@ impl Reader<'_> {
             name: fields.text("name"),
             description: fields.text("description"),
             file: file.to_owned(),
-            items,
+            items: items.into_iter().map(std::sync::Arc::new).collect(),
             rules: rules
                 .into_iter()
                 .filter_map(|set| Some((set.name, set.compiled?)))

@@ -179,7 +179,7 @@ pub(crate) async fn start(folder: &Path, items: Vec<ItemConfig>) -> Arc<Producti
         name: "Test".into(),
         description: String::new(),
         file: "test.yaml".into(),
-        items,
+        items: items.into_iter().map(std::sync::Arc::new).collect(),
         rules: BTreeMap::new(),
         engine: EngineConfig {
             data_path: folder.to_owned(),

@@ -118,8 +118,8 @@ where
         async move { control.serve(desk).await }
     });
     tracing::info!(
-        production = production.config.name,
-        items = production.items.len(),
+        production = production.config().name,
+        items = production.items().len(),
         "started"
     );
     let done = during(&desk, &production, &mut signals).await;

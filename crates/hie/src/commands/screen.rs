@@ -45,7 +45,7 @@ pub(crate) fn print(out: &mut Out, desk: &Desk, production: &Production) -> io::
 
 fn items(out: &mut Out, production: &Production, status: &Status) -> io::Result<()> {
     let mut table = Table::new(&["item", "class", "where", "targets"], &[]);
-    for (item, config) in status.items.iter().zip(&production.config.items) {
+    for (item, config) in status.items.iter().zip(&production.config().items) {
         table.row([
             item.name.clone(),
             item.class.to_owned(),
@@ -84,10 +84,11 @@ fn place(item: &ItemStatus, config: &ItemConfig) -> String {
 /// What an item names as its targets: by setting, or by its rules.
 fn targets(production: &Production, config: &ItemConfig) -> Vec<String> {
     let mut names = config.settings.list("TargetConfigNames").to_vec();
+    let production = production.config();
     let rules = config
         .settings
         .text("BusinessRuleName")
-        .and_then(|name| production.config.rules.get(name));
+        .and_then(|name| production.rules.get(name));
     for target in rules.iter().flat_map(|rules| rules.targets()) {
         if !names.iter().any(|name| name == target) {
             names.push(target.to_owned());

@@ -22,7 +22,8 @@ use hie_engine::{
     Production,
     clock::Clock,
     config::{self, ConfigError},
-    production::{Item, StartError},
+    item::Item,
+    production::StartError,
 };
 use hie_store::{HeaderRow, Query, State};
 use tempfile::TempDir;
@@ -98,11 +99,11 @@ fn all(errors: &[ConfigError]) -> String {
 pub(crate) struct Running(pub(crate) Arc<Production>);
 
 impl Running {
-    pub(crate) fn item(&self, name: &str) -> &Item {
-        self.0
-            .items
-            .iter()
-            .find(|item| self.0.item_config(item).name == name)
+    pub(crate) fn item(&self, name: &str) -> Arc<Item> {
+        let items = self.0.items();
+        items
+            .into_iter()
+            .find(|item| item.config.name == name)
             .unwrap()
     }
 
