@@ -100,6 +100,7 @@ pub(crate) struct Sent {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct Quantiles {
     pub(crate) p50: f64,
+    pub(crate) p95: f64,
     pub(crate) p99: f64,
     pub(crate) max: f64,
 }

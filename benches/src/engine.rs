@@ -92,6 +92,24 @@ impl Site {
         Ok(engine)
     }
 
+    /// Messages that the running engine has completed at the counted item.
+    pub(crate) fn completed(&self) -> Option<u64> {
+        let out = Command::new(&self.binary)
+            .args(["status", "--json", "--data"])
+            .arg(self.data())
+            .output()
+            .ok()?;
+        let status: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
+        let items = status["items"].as_array()?;
+        let item = items.iter().find(|item| item["name"] == COUNTED)?;
+        Some(
+            ["completed", "discarded"]
+                .iter()
+                .filter_map(|what| item[*what].as_u64())
+                .sum(),
+        )
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.join("engine.log")
     }

@@ -44,6 +44,23 @@ impl Machine {
     }
 
     /// The day of the run, `YYYY-MM-DD`.
+    /// As a table of a page.
+    pub(crate) fn table(&self) -> String {
+        let rustc = self.rustc.split(' ').nth(1).unwrap_or("unknown");
+        format!(
+            "| commit | day | rustc | kernel | processor | memory | file system |\n\
+             |---|---|---|---|---|---|---|\n\
+             | `{}` | {} | {rustc} | {} | {} × {} | {:.0} GiB | {} |",
+            self.commit,
+            self.day(),
+            self.kernel,
+            self.cores,
+            self.cpu,
+            self.ram_mib as f64 / 1024.0,
+            self.file_system
+        )
+    }
+
     pub(crate) fn day(&self) -> String {
         let (year, month, day) = civil(self.time_s / 86_400);
         format!("{year:04}-{month:02}-{day:02}")

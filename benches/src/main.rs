@@ -14,6 +14,7 @@ mod counted;
 mod engine;
 mod figure;
 mod machine;
+mod matrix;
 mod page;
 mod peer;
 mod probe;
@@ -79,11 +80,13 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     #[command(subcommand)]
-    internal: Option<Internal>,
+    command: Option<Command>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Internal {
+enum Command {
+    /// Modes times patterns, and what modes and queues cost
+    Matrix(matrix::Matrix),
     /// This binary as the other end of a measurement
     #[command(hide = true)]
     Peer {
@@ -158,8 +161,9 @@ impl Bench {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match &cli.internal {
-        Some(Internal::Peer { role }) => peer::play(role),
+    let done = match &cli.command {
+        Some(Command::Peer { role }) => peer::play(role),
+        Some(Command::Matrix(args)) => concurrency(&cli, args),
         None => measure(&cli),
     };
     match done {
@@ -169,6 +173,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn concurrency(cli: &Cli, args: &matrix::Matrix) -> Result<(), Fault> {
+    let root = root();
+    let bench = Bench::new(cli, &root)?;
+    let done = matrix::run(&bench, &root, args);
+    if !bench.keep {
+        let _ = std::fs::remove_dir_all(&bench.work); // what is left lies under target/
+    }
+    done
 }
 
 /// The root of the tree that this was built from.

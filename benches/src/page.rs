@@ -102,22 +102,7 @@ fn page(
     );
     let _ = writeln!(text, "{}\n", section(limits, "intro").unwrap_or_default());
     let _ = writeln!(text, "    {command}\n");
-    let _ = writeln!(
-        text,
-        "| commit | day | rustc | kernel | processor | memory | file system |\n|---|---|---|---|---|---|---|"
-    );
-    let rustc = machine.rustc.split(' ').nth(1).unwrap_or("unknown");
-    let _ = writeln!(
-        text,
-        "| `{}` | {} | {rustc} | {} | {} × {} | {:.0} GiB | {} |\n",
-        machine.commit,
-        machine.day(),
-        machine.kernel,
-        machine.cores,
-        machine.cpu,
-        machine.ram_mib as f64 / 1024.0,
-        machine.file_system
-    );
+    let _ = writeln!(text, "{}\n", machine.table());
     let _ = writeln!(
         text,
         "| measure | must | goal | measured | verdict | runs |\n|---|---|---|---|---|---|"

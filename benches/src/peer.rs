@@ -60,7 +60,13 @@ pub(crate) struct Sending {
     pub(crate) template: Option<String>,
     pub(crate) run: String,
     pub(crate) acked_log: Option<std::path::PathBuf>,
+    /// Messages of 10,000 patients instead of one.
+    #[serde(default)]
+    pub(crate) varied: bool,
 }
+
+/// The patients of varied messages.
+const PATIENTS: u64 = 10_000;
 
 impl Sending {
     /// So many connections to `addr`, closed loop.
@@ -75,6 +81,7 @@ impl Sending {
             template: None,
             run: "0001".to_owned(),
             acked_log: None,
+            varied: false,
         }
     }
 
@@ -106,6 +113,7 @@ impl Sending {
     fn load(&self) -> Result<Load, Fault> {
         let template = match &self.template {
             Some(text) => Template::parse(text.as_bytes())?,
+            None if self.varied => Template::varied(Kind::Adt, 700, 1).among(PATIENTS),
             None => Template::fixed(Kind::Adt, 700),
         };
         let arrivals = Arrivals::Constant;

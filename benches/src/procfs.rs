@@ -38,6 +38,21 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration, Fault> {
     Ok(TICK * ticks)
 }
 
+/// A process and its children, and theirs.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(&member) = family.get(next) {
+        next += 1;
+        let tasks = fs::read_dir(format!("/proc/{member}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            family.extend(children.split_whitespace().flat_map(str::parse::<u32>));
+        }
+    }
+    family
+}
+
 /// Time on a processor by thread, of those that live now, to the nanosecond.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Threads {

@@ -61,6 +61,8 @@ pub struct Template {
     parts: Vec<Part>,
     /// Seed of the patients, when they vary.
     patients: Option<u64>,
+    /// How many patients there are; none: another for each message.
+    among: Option<u64>,
 }
 
 impl std::fmt::Debug for Template {
@@ -101,6 +103,7 @@ impl Template {
         Ok(Self {
             parts,
             patients: None,
+            among: None,
         })
     }
 
@@ -129,6 +132,15 @@ impl Template {
         }
     }
 
+    /// The same with so many patients, who come again and again.
+    #[must_use]
+    pub fn among(self, patients: u64) -> Self {
+        Self {
+            among: Some(patients.max(1)),
+            ..self
+        }
+    }
+
     fn built_in(kind: Kind, size_bytes: usize) -> Self {
         let text = crate::patient::text(kind, size_bytes);
         let mut parts = Vec::new();
@@ -145,6 +157,7 @@ impl Template {
         Self {
             parts,
             patients: None,
+            among: None,
         }
     }
 
@@ -163,7 +176,8 @@ impl Template {
 
     /// Appends the message called `control_id`, unframed. `number` chooses the patient.
     pub fn write(&self, out: &mut Vec<u8>, control_id: &[u8], number: u64) {
-        let patient = self.patients.map(|seed| Patient::of(seed, number));
+        let nth = self.among.map_or(number, |patients| number % patients);
+        let patient = self.patients.map(|seed| Patient::of(seed, nth));
         for part in &self.parts {
             match part {
                 Part::Bytes(bytes) => out.extend_from_slice(bytes),
@@ -327,6 +341,19 @@ mod tests {
             Template::parse(b"MSH|^~\\&|A\rPID|1|2|3|4|5|6|7|8|9").unwrap_err(),
             TemplateError::NoControlId
         );
+    }
+
+    #[test]
+    fn patients_come_again() {
+        let template = Template::varied(Kind::Adt, 700, 7).among(3);
+        let pid = |number| {
+            let text = String::from_utf8(written(&template, number)).unwrap();
+            text.split('\r')
+                .find(|segment| segment.starts_with("PID"))
+                .map(str::to_owned)
+        };
+        assert!(pid(0).is_some() && pid(0) != pid(1));
+        assert_eq!((pid(0), pid(1)), (pid(3), pid(4)));
     }
 
     #[test]

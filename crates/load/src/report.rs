@@ -54,6 +54,7 @@ impl Times {
             count: self.0.len(),
             p50: at(0.5),
             p90: at(0.9),
+            p95: at(0.95),
             p99: at(0.99),
             p99_9: at(0.999),
             max: at(1.0),
@@ -70,6 +71,8 @@ pub struct Quantiles {
     pub p50: f64,
     /// Nine of ten are at most this.
     pub p90: f64,
+    /// 19 of 20.
+    pub p95: f64,
     /// 99 of 100.
     pub p99: f64,
     /// 999 of 1000.
