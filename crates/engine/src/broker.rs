@@ -1,17 +1,10 @@
 //! The broker: makes sessions and headers durable, puts them on queues, and brings responses home.
 //!
 //! Every message goes through here once on its way in ([`Broker::accept`]) and once for each hop
-//! ([`Broker::finish`]); each is one log record. Owns the table of queues and the callers that
-//! wait for a response. Knows nothing of jobs or hosts.
+//! ([`Broker::finish`]); each is one log record. Owns the table of queues. Who waits for
+//! a response is kept by [`calls`](crate::calls). Knows nothing of jobs or hosts.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
 use bytes::Bytes;
 use hie_journal::Durable;
@@ -19,28 +12,15 @@ use hie_store::{
     Appended, Content, ItemId, LegBody, Live, MessageId, NewBody, NewLeg, NewMessage, Priority,
     SessionId, State, Step, Store, StoreError,
 };
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use smallvec::SmallVec;
-use tokio::sync::oneshot;
 
+pub use crate::calls::Response;
 use crate::{
+    calls::{Answer, Calls, Waiting},
     clock::Clock,
     queue::{BodyBudget, ItemQueue},
 };
-
-/// What a caller that waited gets.
-#[derive(Clone, Debug)]
-pub struct Response {
-    /// How the request ended.
-    pub state: State,
-    /// Why, for any state but Completed.
-    pub reason: String,
-    /// The reply, if there was one.
-    pub reply: Option<Bytes>,
-}
-
-/// One caller; several requests may share it, and the first response wins.
-type Waiter = Arc<Mutex<Option<oneshot::Sender<Response>>>>;
 
 /// One hop to make.
 #[derive(Clone, Debug)]
@@ -104,6 +84,15 @@ pub struct Finish<'a> {
     pub response_from: &'a [ItemId],
 }
 
+impl Finish<'_> {
+    /// The legs whose response the caller gets.
+    fn awaited(&self) -> impl Iterator<Item = u64> {
+        let legs = self.legs.iter().zip(0..);
+        legs.filter(|(leg, _)| self.response_from.contains(&leg.target))
+            .map(|(_, nth)| nth)
+    }
+}
+
 /// See the module.
 pub struct Broker {
     /// Where everything is kept.
@@ -113,9 +102,8 @@ pub struct Broker {
     queues: RwLock<Vec<Option<Arc<ItemQueue>>>>,
     /// Whom a message can be sent to: the processes and operations of the production as it is now.
     targets: RwLock<HashMap<String, ItemId>>,
-    waiters: Mutex<HashMap<MessageId, Waiter>>,
-    /// The length of `waiters`, so that hops without callers take no lock.
-    waiting: AtomicUsize,
+    /// Who waits for a response.
+    pub calls: Arc<Calls>,
     budget: Arc<BodyBudget>,
 }
 
@@ -127,8 +115,7 @@ impl Broker {
             clock,
             queues: RwLock::default(),
             targets: RwLock::default(),
-            waiters: Mutex::default(),
-            waiting: AtomicUsize::new(0),
+            calls: Arc::default(),
             budget: BodyBudget::new(body_cache_bytes),
         }
     }
@@ -202,9 +189,14 @@ impl Broker {
     > {
         let appended = self.append_arrival(&arrival)?;
         let ids = (0..arrival.targets.len() as u64).map(|leg| MessageId(appended.first_id.0 + leg));
-        let receiver = self.wait_for(ids);
-        let accepted = self.settle(&arrival, &appended).await?;
-        Ok((accepted, async move { receiver.await.ok() }))
+        let waiting = self.calls.wait_for(ids);
+        match self.settle(&arrival, &appended).await {
+            Ok(accepted) => Ok((accepted, async move { waiting.response().await.ok() })),
+            Err(error) => {
+                waiting.forget();
+                Err(error)
+            }
+        }
     }
 
     /// Waits until an arrival is on disk and puts it on its queues, whatever becomes of the caller.
@@ -263,12 +255,12 @@ impl Broker {
 
     /// Like [`finish`](Self::finish) with one leg, for a caller who waits for its response. The
     /// caller is registered before the target can see the request, so that no response is missed.
-    pub fn call(&self, finish: &Finish<'_>) -> Result<oneshot::Receiver<Response>, StoreError> {
-        let mut receiver = None;
-        self.hop(finish, |appended| {
-            receiver = Some(self.wait_for(std::iter::once(appended.first_id)))
+    pub fn call(&self, finish: &Finish<'_>) -> Result<Waiting, StoreError> {
+        let mut waiting = None;
+        let appended = self.hop(finish, |appended| {
+            waiting = Some(self.calls.wait_for(std::iter::once(appended.first_id)))
         })?;
-        Ok(receiver.unwrap_or_else(|| oneshot::channel().1))
+        Ok(waiting.unwrap_or_else(|| self.calls.wait_for(std::iter::once(appended.first_id))))
     }
 
     fn hop(
@@ -291,6 +283,7 @@ impl Broker {
                     .map_or(LegBody::Same, |body| LegBody::New(body)),
             })
             .collect();
+        let answer = self.claim(finish);
         let appended = self.store.step(&Step {
             time_ms,
             header: finish.live,
@@ -301,7 +294,12 @@ impl Broker {
             reply: finish.reply.map(|reply| &reply[..]),
             legs: &legs,
         })?;
-        self.respond(finish, &appended);
+        answer.send(|| Response {
+            state: finish.state,
+            reason: finish.reason.into(),
+            reply: finish.reply.cloned(),
+        });
+        self.hand_on(finish, &appended);
         before_push(&appended);
         for (nth, leg) in finish.legs.iter().enumerate() {
             let live = Live {
@@ -326,50 +324,25 @@ impl Broker {
         Ok(appended)
     }
 
-    /// Registers a caller for the response of any of these requests.
-    pub fn wait_for(&self, ids: impl Iterator<Item = MessageId>) -> oneshot::Receiver<Response> {
-        let (sender, receiver) = oneshot::channel();
-        let waiter: Waiter = Arc::new(Mutex::new(Some(sender)));
-        self.register(ids, &waiter);
-        receiver
+    /// Who is answered by the end of this hop. A request that only goes on trying keeps its caller,
+    /// and one whose response is that of hops that follow hands the caller on.
+    fn claim(&self, finish: &Finish<'_>) -> Answer {
+        if finish.state == State::Queued || finish.awaited().next().is_some() {
+            return Answer::None;
+        }
+        self.calls.claim(finish.live.id)
     }
 
-    fn register(&self, ids: impl Iterator<Item = MessageId>, waiter: &Waiter) {
-        let mut waiters = self.waiters.lock();
-        waiters.extend(ids.map(|id| (id, waiter.clone())));
-        self.waiting.store(waiters.len(), Ordering::Release);
-    }
-
-    /// Brings the response of a finished hop to its caller, or hands the caller on to the hops
-    /// that follow. A request that only goes on trying keeps its caller.
-    fn respond(&self, finish: &Finish<'_>, appended: &Appended) {
-        if self.waiting.load(Ordering::Acquire) == 0 || finish.state == State::Queued {
+    fn hand_on(&self, finish: &Finish<'_>, appended: &Appended) {
+        if finish.state == State::Queued {
             return;
         }
-        let waiter = {
-            let mut waiters = self.waiters.lock();
-            let waiter = waiters.remove(&finish.live.id);
-            self.waiting.store(waiters.len(), Ordering::Release);
-            waiter
-        };
-        let Some(waiter) = waiter else { return };
-        let awaited = finish.legs.iter().zip(appended.first_id.0..);
-        let awaited: SmallVec<[MessageId; 4]> = awaited
-            .filter(|(leg, _)| finish.response_from.contains(&leg.target))
-            .map(|(_, id)| MessageId(id))
+        let to: SmallVec<[u64; 4]> = finish
+            .awaited()
+            .map(|nth| appended.first_id.0 + nth)
             .collect();
-        if !awaited.is_empty() {
-            return self.register(awaited.into_iter(), &waiter);
-        }
-        let sender = waiter.lock().take();
-        if let Some(sender) = sender {
-            let reply = finish.reply.cloned();
-            // The caller may have given up; its response stays in the trace.
-            let _ = sender.send(Response {
-                state: finish.state,
-                reason: finish.reason.into(),
-                reply,
-            });
+        if !to.is_empty() {
+            self.calls.hand_on(finish.live.id, &to);
         }
     }
 

@@ -231,14 +231,13 @@ impl HostContext {
         body: Option<Bytes>,
         timeout: Duration,
     ) -> Result<Response, HostError> {
-        let receiver = self.send(target, body, |finish| self.broker.call(finish))?;
-        match tokio::time::timeout(timeout, receiver).await {
-            Ok(Ok(response)) => Ok(response),
-            _ => Err(HostError::new(
+        let waiting = self.send(target, body, |finish| self.broker.call(finish))?;
+        waiting.within(Some(timeout)).await.map_err(|_| {
+            HostError::new(
                 "timeout",
                 format!("{target} did not answer within {timeout:?}"),
-            )),
-        }
+            )
+        })
     }
 
     fn send<T>(

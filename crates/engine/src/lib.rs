@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod broker;
+pub mod calls;
 pub mod class;
 pub mod clock;
 pub mod config;
@@ -26,6 +27,7 @@ mod service;
 pub mod setting;
 pub mod stats;
 pub mod status;
+pub mod waiters;
 
 pub use context::{HostContext, ServiceContext};
 pub use host::HostError;
