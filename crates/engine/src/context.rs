@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use hie_store::{ItemId, Live, MessageId, Priority, State, StoreError};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +19,27 @@ use crate::{
     HostError,
     broker::{Accepted, Arrival, Broker, Finish, Leg, Response},
     clock::Clock,
+    config::ItemConfig,
     host::Origin,
     stats::ItemStats,
+    workers::{Entrance, FarAnswer, FarArrival, FarEngine, FarRequest},
 };
+
+/// The way from a context to the engine: in this process, where it costs nothing, or in another.
+#[derive(Clone)]
+pub(crate) enum Gate {
+    Here(Arc<Broker>),
+    Far(Arc<dyn FarEngine>, Clock),
+}
+
+impl Gate {
+    fn clock(&self) -> &Clock {
+        match self {
+            Self::Here(broker) => &broker.clock,
+            Self::Far(_, clock) => clock,
+        }
+    }
+}
 
 /// The context of a service.
 #[derive(Clone)]
@@ -28,13 +47,31 @@ pub struct ServiceContext {
     pub(crate) name: Arc<str>,
     pub(crate) item: ItemId,
     pub(crate) targets: Arc<[ItemId]>,
-    pub(crate) broker: Arc<Broker>,
+    pub(crate) gate: Gate,
     pub(crate) stats: Arc<ItemStats>,
     pub(crate) stopping: CancellationToken,
     pub(crate) pool_size: u16,
 }
 
 impl ServiceContext {
+    /// The context of a service in a worker process.
+    pub fn far(
+        item: &ItemConfig,
+        engine: Arc<dyn FarEngine>,
+        stats: Arc<ItemStats>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            name: item.name.as_str().into(),
+            item: ItemId::default(), // The engine knows who asks.
+            targets: Arc::default(),
+            gate: Gate::Far(engine, Clock::system()),
+            stats,
+            stopping,
+            pool_size: item.pool_size,
+        }
+    }
+
     /// The name of the item.
     pub fn name(&self) -> &str {
         &self.name
@@ -52,7 +89,7 @@ impl ServiceContext {
 
     /// Wall time.
     pub fn clock(&self) -> &Clock {
-        &self.broker.clock
+        self.gate.clock()
     }
 
     /// How many jobs the item has; services read it as their limit of parallel work.
@@ -63,8 +100,15 @@ impl ServiceContext {
     /// Lets a message in, to all of `TargetConfigNames`: durable when this returns.
     pub async fn accept(&self, origin: Origin<'_>, body: &Bytes) -> Result<Accepted, StoreError> {
         self.refuse_when_stopping()?;
+        let broker = match &self.gate {
+            Gate::Here(broker) => broker,
+            Gate::Far(far, _) => {
+                let arrival = far_arrival(Entrance::Accept, origin, body);
+                return Ok(far.arrive(arrival).await?.0);
+            }
+        };
         self.count(body);
-        self.broker
+        broker
             .accept(self.arrival(origin, body, &self.targets, State::Queued, ""))
             .await
     }
@@ -98,10 +142,22 @@ impl ServiceContext {
         StoreError,
     > {
         self.refuse_when_stopping()?;
+        let broker = match &self.gate {
+            Gate::Here(broker) => broker,
+            Gate::Far(far, _) => {
+                let arrival = FarArrival {
+                    wait: true,
+                    ..far_arrival(Entrance::Accept, origin, body)
+                };
+                let (accepted, response) = far.arrive(arrival).await?;
+                return Ok((accepted, Either::Right(response)));
+            }
+        };
         self.count(body);
-        self.broker
+        let (accepted, response) = broker
             .request(self.arrival(origin, body, &self.targets, State::Queued, ""))
-            .await
+            .await?;
+        Ok((accepted, Either::Left(response)))
     }
 
     /// Keeps a message that goes nowhere, in a state that says why.
@@ -113,8 +169,19 @@ impl ServiceContext {
         reason: &str,
     ) -> Result<Accepted, StoreError> {
         self.refuse_when_stopping()?;
+        let broker = match &self.gate {
+            Gate::Here(broker) => broker,
+            Gate::Far(far, _) => {
+                let arrival = FarArrival {
+                    state,
+                    reason,
+                    ..far_arrival(Entrance::Keep, origin, body)
+                };
+                return Ok(far.arrive(arrival).await?.0);
+            }
+        };
         self.count(body);
-        self.broker
+        broker
             .accept(self.arrival(origin, body, &[], state, reason))
             .await
     }
@@ -129,17 +196,27 @@ impl ServiceContext {
         handler: Option<&str>,
     ) -> Result<Accepted, StoreError> {
         self.refuse_when_stopping()?;
+        let broker = match &self.gate {
+            Gate::Here(broker) => broker,
+            Gate::Far(far, _) => {
+                let arrival = FarArrival {
+                    reason,
+                    handler,
+                    ..far_arrival(Entrance::Bad, origin, body)
+                };
+                return Ok(far.arrive(arrival).await?.0);
+            }
+        };
         self.count(body);
         self.stats.rejected.fetch_add(1, Ordering::Relaxed);
         self.stats.note_error(reason);
         if let Some(handler) = handler {
-            let handler = [self.broker.store.item(handler)];
-            return self
-                .broker
+            let handler = [broker.store.item(handler)];
+            return broker
                 .accept(self.arrival(origin, body, &handler, State::Queued, ""))
                 .await;
         }
-        self.broker
+        broker
             .accept(self.arrival(origin, body, &[], State::Error, reason))
             .await
     }
@@ -180,10 +257,24 @@ impl ServiceContext {
     }
 }
 
+/// The counters of an arrival are the engine's: a worker's context counts nothing twice.
+fn far_arrival<'a>(entrance: Entrance, origin: Origin<'a>, body: &'a Bytes) -> FarArrival<'a> {
+    FarArrival {
+        entrance,
+        origin: origin.from,
+        content: origin.content,
+        body,
+        state: State::Queued,
+        reason: "",
+        handler: None,
+        wait: false,
+    }
+}
+
 /// The context of a process or an operation; one for each job.
 pub struct HostContext {
     pub(crate) name: Arc<str>,
-    pub(crate) broker: Arc<Broker>,
+    pub(crate) gate: Gate,
     pub(crate) stats: Arc<ItemStats>,
     pub(crate) stopping: CancellationToken,
     /// The message in hand and its body: requests of the host belong to its session.
@@ -191,6 +282,27 @@ pub struct HostContext {
 }
 
 impl HostContext {
+    /// The context of a host in a worker process; one for each of its jobs.
+    pub fn far(
+        item: &ItemConfig,
+        engine: Arc<dyn FarEngine>,
+        stats: Arc<ItemStats>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            name: item.name.as_str().into(),
+            gate: Gate::Far(engine, Clock::system()),
+            stats,
+            stopping,
+            current: Mutex::default(),
+        }
+    }
+
+    /// Says which message is in hand; for who drives a host in a worker process.
+    pub fn set_current(&self, current: Option<(Live, Bytes)>) {
+        *self.current.lock() = current;
+    }
+
     /// The name of the item.
     pub fn name(&self) -> &str {
         &self.name
@@ -208,19 +320,26 @@ impl HostContext {
 
     /// Wall time.
     pub fn clock(&self) -> &Clock {
-        &self.broker.clock
+        self.gate.clock()
     }
 
     /// Sends a message to another item at once, in the session of the message in hand, and returns
     /// its id (the correlation id of a response). Without `body` the message in hand is sent.
-    pub fn send_request_async(
+    pub async fn send_request_async(
         &self,
         target: &str,
         body: Option<Bytes>,
+        priority: Priority,
     ) -> Result<MessageId, HostError> {
-        self.send(target, body, |finish| {
-            Ok(self.broker.finish(finish)?.first_id)
-        })
+        match &self.gate {
+            Gate::Here(broker) => self.send(broker, target, body, priority, |finish| {
+                Ok(broker.finish(finish)?.first_id)
+            }),
+            Gate::Far(far, _) => match self.ask(far, target, body, priority, None).await? {
+                FarAnswer::Sent(id) => Ok(id),
+                FarAnswer::Answered(_) => Err(misunderstood()),
+            },
+        }
     }
 
     /// Sends a message to another item and waits up to `timeout` for its response. A response that
@@ -231,7 +350,19 @@ impl HostContext {
         body: Option<Bytes>,
         timeout: Duration,
     ) -> Result<Response, HostError> {
-        let waiting = self.send(target, body, |finish| self.broker.call(finish))?;
+        let broker = match &self.gate {
+            Gate::Here(broker) => broker,
+            Gate::Far(far, _) => {
+                let normal = Priority::Normal;
+                return match self.ask(far, target, body, normal, Some(timeout)).await? {
+                    FarAnswer::Answered(response) => Ok(response),
+                    FarAnswer::Sent(_) => Err(misunderstood()),
+                };
+            }
+        };
+        let waiting = self.send(broker, target, body, Priority::Normal, |finish| {
+            broker.call(finish)
+        })?;
         waiting.within(Some(timeout)).await.map_err(|_| {
             HostError::new(
                 "timeout",
@@ -240,23 +371,41 @@ impl HostContext {
         })
     }
 
-    fn send<T>(
+    async fn ask(
         &self,
+        far: &Arc<dyn FarEngine>,
         target: &str,
         body: Option<Bytes>,
+        priority: Priority,
+        timeout: Option<Duration>,
+    ) -> Result<FarAnswer, HostError> {
+        let current = self.current.lock().as_ref().map(|(live, _)| live.id);
+        far.request(FarRequest {
+            current: current.ok_or_else(no_message)?,
+            target,
+            body,
+            priority,
+            timeout,
+        })
+        .await
+    }
+
+    fn send<T>(
+        &self,
+        broker: &Broker,
+        target: &str,
+        body: Option<Bytes>,
+        priority: Priority,
         how: impl FnOnce(&Finish<'_>) -> Result<T, StoreError>,
     ) -> Result<T, HostError> {
         let current = self.current.lock().clone();
         let Some((live, whole)) = current else {
-            return Err(HostError::new(
-                "no-message",
-                "a request can only be sent while a message is handled",
-            ));
+            return Err(no_message());
         };
         let leg = Leg {
-            target: self.known(target)?,
+            target: known(broker, target)?,
             body,
-            priority: Priority::Normal,
+            priority,
         };
         let finish = Finish {
             live: &live,
@@ -271,13 +420,27 @@ impl HostContext {
         };
         how(&finish).map_err(|error| HostError::new(error.code(), error.to_string()))
     }
+}
 
-    fn known(&self, target: &str) -> Result<ItemId, HostError> {
-        self.broker.target(target).ok_or_else(|| {
-            HostError::new(
-                "unknown-target",
-                format!("there is no item called {target} in this production"),
-            )
-        })
-    }
+fn no_message() -> HostError {
+    HostError::new(
+        "no-message",
+        "a request can only be sent while a message is handled",
+    )
+}
+
+fn misunderstood() -> HostError {
+    HostError::new(
+        "worker-protocol",
+        "the engine's answer does not belong to the request",
+    )
+}
+
+fn known(broker: &Broker, target: &str) -> Result<ItemId, HostError> {
+    broker.target(target).ok_or_else(|| {
+        HostError::new(
+            "unknown-target",
+            format!("there is no item called {target} in this production"),
+        )
+    })
 }

@@ -166,6 +166,16 @@ impl Outcome {
     }
 }
 
+/// What the result of a process's `on_message` means.
+pub fn process_outcome(result: Result<Outcome, HostError>) -> Outcome {
+    result.unwrap_or_else(|error| Outcome::failed(error.message))
+}
+
+/// What the result of an operation's `on_message` means.
+pub fn operation_outcome(result: Result<Outcome, HostError>) -> Outcome {
+    result.unwrap_or_else(|error| Outcome::new(Verdict::Retry(GiveUp::Fail), error.message))
+}
+
 /// Lets messages in.
 #[async_trait]
 pub trait BusinessService: std::marker::Send {

@@ -16,11 +16,12 @@ use crate::{
     broker::Broker,
     class::Build,
     config::{ItemConfig, ProductionConfig},
-    context::{HostContext, ServiceContext},
+    context::{Gate, HostContext, ServiceContext},
     job::Job,
     mode::Mode,
     service::ServiceJob,
     stats::{ItemState, ItemStats},
+    workers::{Seat, WorkerPool, WorkerStatus, Workers},
 };
 
 /// What an item needs of its production to run.
@@ -28,6 +29,8 @@ use crate::{
 pub(crate) struct World {
     pub(crate) config: Arc<ProductionConfig>,
     pub(crate) broker: Arc<Broker>,
+    /// Who runs worker processes, if anybody does.
+    pub(crate) workers: Option<Arc<dyn Workers>>,
 }
 
 /// One item of a production.
@@ -46,6 +49,7 @@ pub struct Item {
 struct Run {
     stopping: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    pool: Option<Arc<dyn WorkerPool>>,
 }
 
 impl Item {
@@ -94,23 +98,52 @@ impl Item {
     fn start_jobs(&self, world: &World) -> Result<(), HostError> {
         let mode = Mode::of(&self.config);
         let queue = world.broker.queue(self.id);
-        for _ in 0..self.config.pool_size {
+        let pool = self.pool(world)?;
+        for job in 0..self.config.jobs() {
             let job = Job {
                 production: world.config.clone(),
                 item: self.config.clone(),
                 ctx: HostContext {
                     name: self.config.name.as_str().into(),
-                    broker: world.broker.clone(),
+                    gate: Gate::Here(world.broker.clone()),
                     stats: self.stats.clone(),
                     stopping: self.stopping(),
                     current: Mutex::default(),
                 },
                 queue: queue.clone(),
                 broker: world.broker.clone(),
+                workers: pool.clone().map(|pool| (pool, job)),
             };
             self.spawn(mode, 1, job.run())?;
         }
         Ok(())
+    }
+
+    /// The worker processes of the item, where its mode asks for them.
+    fn pool(&self, world: &World) -> Result<Option<Arc<dyn WorkerPool>>, HostError> {
+        if Mode::of(&self.config) != Mode::MultiProcess {
+            return Ok(None);
+        }
+        let Some(workers) = &world.workers else {
+            return Err(HostError::new(
+                "no-workers",
+                "ExecutionMode is multiprocess, and this engine was started without worker \
+                 processes; start it as `hie run`",
+            ));
+        };
+        let pool = workers.pool(Seat {
+            production: world.config.clone(),
+            item: self.config.clone(),
+            stats: self.stats.clone(),
+        })?;
+        self.run.lock().pool = Some(pool.clone());
+        Ok(Some(pool))
+    }
+
+    /// What an operator wants to know of its worker processes; empty in other modes.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let pool = self.run.lock().pool.clone();
+        pool.map(|pool| pool.status()).unwrap_or_default()
     }
 
     async fn start_service(&self, world: &World) -> Result<(), HostError> {
@@ -118,6 +151,7 @@ impl Item {
         let job = ServiceJob {
             production: world.config.clone(),
             item: self.config.clone(),
+            workers: self.pool(world)?,
             ctx: ServiceContext {
                 name: self.config.name.as_str().into(),
                 item: self.id,
@@ -125,7 +159,7 @@ impl Item {
                     .iter()
                     .map(|name| world.broker.store.item(name))
                     .collect(),
-                broker: world.broker.clone(),
+                gate: Gate::Here(world.broker.clone()),
                 stats: self.stats.clone(),
                 stopping: self.stopping(),
                 pool_size: self.config.pool_size,

@@ -21,16 +21,22 @@ use crate::{
     class::Build,
     config::{ItemConfig, ProductionConfig},
     context::HostContext,
-    host::{Body, BusinessOperation, BusinessProcess, GiveUp, Message, Outcome, Verdict},
+    host::{
+        Body, BusinessOperation, BusinessProcess, Message, Outcome, Verdict, operation_outcome,
+        process_outcome,
+    },
     patience::{Patience, out_of_patience, poison},
     queue::ItemQueue,
     stats::ItemState,
+    workers::{FarHost, Gone, WorkerPool},
 };
 
 /// One host instance, whatever its kind.
 enum Host {
     Process(Box<dyn BusinessProcess>),
     Operation(Box<dyn BusinessOperation>),
+    /// It lives in a worker process, which does what the other two are asked for.
+    Far(Box<dyn FarHost>),
 }
 
 impl Host {
@@ -49,26 +55,23 @@ impl Host {
         match self {
             Self::Process(host) => host.on_start(ctx).await,
             Self::Operation(host) => host.on_start(ctx).await,
+            Self::Far(host) => host.on_start(ctx).await,
         }
     }
 
-    async fn on_message(&mut self, ctx: &HostContext, message: &Message) -> Outcome {
-        match self {
-            Self::Process(host) => host
-                .on_message(ctx, message)
-                .await
-                .unwrap_or_else(|error| Outcome::failed(error.message)),
-            Self::Operation(host) => host
-                .on_message(ctx, message)
-                .await
-                .unwrap_or_else(|error| Outcome::new(Verdict::Retry(GiveUp::Fail), error.message)),
-        }
+    async fn on_message(&mut self, ctx: &HostContext, message: &Message) -> Result<Outcome, Gone> {
+        Ok(match self {
+            Self::Process(host) => process_outcome(host.on_message(ctx, message).await),
+            Self::Operation(host) => operation_outcome(host.on_message(ctx, message).await),
+            Self::Far(host) => return host.on_message(ctx, message).await,
+        })
     }
 
     async fn on_stop(&mut self, ctx: &HostContext) {
         match self {
             Self::Process(host) => host.on_stop(ctx).await,
             Self::Operation(host) => host.on_stop(ctx).await,
+            Self::Far(host) => host.on_stop(ctx).await,
         }
     }
 }
@@ -86,6 +89,8 @@ pub(crate) struct Job {
     pub(crate) ctx: HostContext,
     pub(crate) queue: Arc<ItemQueue>,
     pub(crate) broker: Arc<Broker>,
+    /// Where its host lives, if not in this process, and which of the item's jobs it is.
+    pub(crate) workers: Option<(Arc<dyn WorkerPool>, usize)>,
 }
 
 impl Job {
@@ -118,13 +123,37 @@ impl Job {
 
     /// Never returns unless the host has something to do when idle; cancelled by the next entry.
     async fn idle(&self, host: &mut Host) {
-        if let Host::Operation(operation) = host
-            && let Some(limit) = operation.idle_limit()
-        {
-            tokio::time::sleep(limit).await;
-            operation.on_idle(&self.ctx).await;
+        match host {
+            Host::Operation(operation) => {
+                if let Some(limit) = operation.idle_limit() {
+                    tokio::time::sleep(limit).await;
+                    operation.on_idle(&self.ctx).await;
+                }
+            }
+            Host::Far(far) => {
+                let gone = far.gone().await;
+                self.note_gone(&gone, None);
+                if let Some(fresh) = self.start().await {
+                    *host = fresh;
+                    return;
+                }
+            }
+            Host::Process(_) => {}
         }
         std::future::pending().await
+    }
+
+    /// A host is down: whatever brought it down stops here.
+    fn note_gone(&self, gone: &Gone, message: Option<u64>) {
+        if gone.by_message {
+            let panics = &self.ctx.stats.panics;
+            panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.ctx.stats.note_error(gone.reason.clone());
+        error!(
+            item = self.name(),
+            message, "{}; the host starts anew", gone.reason
+        );
     }
 
     /// Makes and starts a host, again and again until it starts or the item is stopped: an item
@@ -156,7 +185,10 @@ impl Job {
     }
 
     async fn try_start(&self) -> Result<Host, HostError> {
-        let mut host = Host::make(&self.item, &self.production)?;
+        let mut host = match &self.workers {
+            Some((pool, job)) => Host::Far(pool.host(*job)),
+            None => Host::make(&self.item, &self.production)?,
+        };
         let started = AssertUnwindSafe(host.on_start(&self.ctx))
             .catch_unwind()
             .await;
@@ -183,7 +215,7 @@ impl Job {
         };
         *self.ctx.current.lock() = Some((live, body.clone()));
         let began = self.ctx.clock().instant();
-        let mut panics = 0;
+        let mut falls = 0;
         let next = loop {
             let message = Message {
                 live,
@@ -194,24 +226,25 @@ impl Job {
             let outcome = AssertUnwindSafe(host.on_message(&self.ctx, &message))
                 .catch_unwind()
                 .await;
-            let outcome = match outcome {
+            let tried_out = match outcome {
+                Ok(Ok(outcome)) => Ok(outcome),
+                Ok(Err(gone)) => Err(gone),
+                Err(_) => Err(Gone::panicked()),
+            };
+            let fell = tried_out.is_err();
+            let outcome = match tried_out {
                 Ok(outcome) => outcome,
-                Err(_) => {
-                    panics += 1;
-                    self.ctx
-                        .stats
-                        .panics
-                        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    error!(
-                        item = self.name(),
-                        message = live.id.0,
-                        "the host panicked; the message goes back"
-                    );
+                Err(gone) => {
+                    self.note_gone(&gone, Some(live.id.0));
                     match self.start().await {
                         Some(fresh) => *host = fresh,
                         None => break self.park(live),
                     }
-                    poison(panics, patience.max_attempts)
+                    if !gone.by_message {
+                        continue; // It never reached the host: this was no try.
+                    }
+                    falls += 1;
+                    poison(falls, patience.max_attempts, &gone.reason)
                 }
             };
             let outcome = out_of_patience(outcome, began.elapsed(), patience);
@@ -220,7 +253,7 @@ impl Job {
                     live.attempts = live.attempts.saturating_add(1);
                     self.ctx.stats.count(State::Queued, tried.elapsed());
                     self.note_retry(&live, &outcome);
-                    let pause = if panics > 0 {
+                    let pause = if fell {
                         Duration::ZERO
                     } else {
                         patience.interval

@@ -28,6 +28,7 @@ pub mod setting;
 pub mod stats;
 pub mod status;
 pub mod waiters;
+pub mod workers;
 
 pub use context::{HostContext, ServiceContext};
 pub use host::HostError;

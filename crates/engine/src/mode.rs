@@ -25,6 +25,8 @@ pub enum Mode {
     ThreadPool,
     /// One job on one thread.
     SingleProcess,
+    /// Worker processes; what stays here is a task that speaks with its worker.
+    MultiProcess,
 }
 
 impl Mode {
@@ -33,6 +35,7 @@ impl Mode {
         match item.settings.text("ExecutionMode") {
             Some("thread_pool") => Self::ThreadPool,
             Some("single_process") => Self::SingleProcess,
+            Some("multiprocess") => Self::MultiProcess,
             _ => Self::Async,
         }
     }
@@ -47,7 +50,7 @@ impl Mode {
         threads: usize,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
-        if self == Self::Async {
+        if matches!(self, Self::Async | Self::MultiProcess) {
             return Ok(tokio::spawn(work));
         }
         let threads = match self {

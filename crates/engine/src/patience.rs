@@ -8,6 +8,7 @@ use crate::{
     class::Build,
     config::ItemConfig,
     host::{GiveUp, Outcome, Verdict},
+    workers::PANICKED,
 };
 
 /// When to try again and when to give up.
@@ -38,14 +39,17 @@ impl Patience {
 }
 
 /// A message that made the host panic is tried again, but not for ever.
-pub(crate) fn poison(panics: u16, max_attempts: u16) -> Outcome {
-    if panics < max_attempts {
-        return Outcome::new(Verdict::Retry(GiveUp::Suspend), "the host panicked");
+pub(crate) fn poison(falls: u16, max_attempts: u16, reason: &str) -> Outcome {
+    if falls < max_attempts {
+        return Outcome::new(Verdict::Retry(GiveUp::Suspend), reason);
     }
-    Outcome::new(
-        Verdict::Suspended,
-        format!("poison: the host panicked on each of {panics} tries"),
-    )
+    let why = match reason {
+        PANICKED => format!("poison: the host panicked on each of {falls} tries"),
+        _ => {
+            format!("poison: it brought the host down on each of {falls} tries; the last: {reason}")
+        }
+    };
+    Outcome::new(Verdict::Suspended, why)
 }
 
 /// Turns a retry into its end when `FailureTimeout` is used up.

@@ -17,6 +17,7 @@ use crate::{
     config::{ItemConfig, ProductionConfig},
     housekeeping,
     item::{Item, World},
+    workers::Workers,
 };
 
 /// Why a production did not start.
@@ -45,6 +46,7 @@ pub struct Production {
     pub recovered: Recovery,
     pub(crate) started_ms: u64,
     housekeeping: CancellationToken,
+    workers: Option<Arc<dyn Workers>>,
 }
 
 /// A stored message to send again.
@@ -80,6 +82,15 @@ impl Production {
     /// services. Fails as a whole when the store or a service cannot start: a feed that nobody
     /// listens to must not look like a running production.
     pub async fn start(config: ProductionConfig, clock: Clock) -> Result<Arc<Self>, StartError> {
+        Self::start_with(config, clock, None).await
+    }
+
+    /// The same with somebody who runs worker processes, for items in mode `multiprocess`.
+    pub async fn start_with(
+        config: ProductionConfig,
+        clock: Clock,
+        workers: Option<Arc<dyn Workers>>,
+    ) -> Result<Arc<Self>, StartError> {
         let config = Arc::new(config);
         let (store, recovered) = open_store(&config, &clock).await?;
         let broker = Arc::new(Broker::new(
@@ -100,6 +111,7 @@ impl Production {
             recovered,
             started_ms: clock.now_ms(),
             housekeeping: CancellationToken::new(),
+            workers,
         };
         production.tell_targets();
         tokio::spawn(housekeeping::run(
@@ -135,6 +147,7 @@ impl Production {
         let world = World {
             config: self.config.clone(),
             broker: self.broker.clone(),
+            workers: self.workers.clone(),
         };
         for kind in ["Operation", "Process", "Service"] {
             for item in self.items.iter().filter(|item| item.kind() == kind) {
@@ -227,7 +240,7 @@ fn requeue(config: &ProductionConfig, broker: &Broker, recovered: Recovered) -> 
             .items
             .iter()
             .filter(move |item| item.class.build.kind() == kind);
-        items.map(|item| usize::from(item.pool_size)).sum::<usize>()
+        items.map(|item| item.jobs()).sum::<usize>()
     };
     let out_jobs = jobs_of("Operation");
     let mut report = Recovery {
@@ -244,7 +257,7 @@ fn requeue(config: &ProductionConfig, broker: &Broker, recovered: Recovered) -> 
     }
     for (id, queue) in broker.queues() {
         match config.item(&broker.store.item_name(id)) {
-            Some(item) => queue.mark_possible_duplicates(usize::from(item.pool_size) + out_jobs),
+            Some(item) => queue.mark_possible_duplicates(item.jobs() + out_jobs),
             None => report.orphaned += queue.len(),
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     context::ServiceContext,
     host::BusinessService,
     stats::ItemState,
+    workers::WorkerPool,
 };
 
 /// The longest pause between two starts.
@@ -24,6 +25,8 @@ pub(crate) struct ServiceJob {
     pub(crate) production: Arc<ProductionConfig>,
     pub(crate) item: Arc<ItemConfig>,
     pub(crate) ctx: ServiceContext,
+    /// Where it lives, if not in this process.
+    pub(crate) workers: Option<Arc<dyn WorkerPool>>,
 }
 
 impl ServiceJob {
@@ -48,7 +51,10 @@ impl ServiceJob {
                 "only a service can be started as one",
             ));
         };
-        let mut service = make(&self.item, &self.production)?;
+        let mut service = match &self.workers {
+            Some(pool) => pool.service(),
+            None => make(&self.item, &self.production)?,
+        };
         let started = AssertUnwindSafe(service.on_start(&self.ctx))
             .catch_unwind()
             .await;

@@ -71,6 +71,14 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// The process that owns the store refused; this one only asked it.
+    #[error("{reason}")]
+    Elsewhere {
+        /// The owner's code.
+        code: &'static str,
+        /// What the owner said.
+        reason: Arc<str>,
+    },
 }
 
 impl StoreError {
@@ -89,6 +97,7 @@ impl StoreError {
             Self::IndexBehind { .. } => "index-behind",
             Self::NoSuchMessage(_) => "no-such-message",
             Self::Closed => "store-closed",
+            Self::Elsewhere { code, .. } => code,
         }
     }
 
@@ -97,6 +106,22 @@ impl StoreError {
         match self {
             Self::Log(error) => Some(error),
             _ => None,
+        }
+    }
+
+    /// What the owner of the store said to a process that asked it.
+    pub fn elsewhere(code: &str, reason: &str) -> Self {
+        const KNOWN: &[&str] = &[
+            "disk-full",
+            "journal-closed",
+            "journal-poisoned",
+            "record-too-large",
+            "store-closed",
+        ];
+        let known = KNOWN.iter().find(|known| **known == code);
+        Self::Elsewhere {
+            code: known.copied().unwrap_or("refused-by-engine"),
+            reason: reason.into(),
         }
     }
 

@@ -60,6 +60,7 @@ pub fn parse(
     let mut reader = Reader {
         registry,
         env,
+        source: text,
         lines,
         folder,
         data_path: None,

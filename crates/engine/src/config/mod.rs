@@ -54,6 +54,19 @@ pub struct ProductionConfig {
     pub rules: BTreeMap<String, Arc<RuleSet>>,
     /// What belongs to the engine as a whole.
     pub engine: EngineConfig,
+    /// The text that it was read from: a worker process reads the same, whatever became of the
+    /// file since.
+    pub source: Source,
+}
+
+/// The text of a configuration. It may hold secrets, so `Debug` shows its length only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Source(pub Arc<str>);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
 }
 
 impl ProductionConfig {
@@ -109,6 +122,20 @@ pub struct ItemConfig {
     pub retention_bytes: Option<u64>,
     /// The line of the file where it begins, from 1.
     pub line: usize,
+}
+
+impl ItemConfig {
+    /// How many worker processes it has; none unless its mode is `multiprocess`.
+    pub fn worker_count(&self) -> Option<u16> {
+        let multiprocess = self.settings.text("ExecutionMode") == Some("multiprocess");
+        let count = self.settings.int("WorkerCount").unwrap_or(1);
+        multiprocess.then(|| u16::try_from(count).unwrap_or(1).max(1))
+    }
+
+    /// How many jobs work off its queue in all: PoolSize, in each of its worker processes.
+    pub fn jobs(&self) -> usize {
+        usize::from(self.pool_size) * usize::from(self.worker_count().unwrap_or(1))
+    }
 }
 
 /// What a class's own check found in an item: a wrong relation between settings.

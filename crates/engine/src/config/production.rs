@@ -51,6 +51,7 @@ impl Reader<'_> {
                 .filter_map(|set| Some((set.name, set.compiled?)))
                 .collect(),
             engine: engine_config(&fields),
+            source: super::Source(self.source.into()),
         };
         self.class_checks(&production, &places);
         Some(production)

@@ -23,6 +23,8 @@ use crate::{
 pub(crate) struct Reader<'a> {
     pub(crate) registry: Registry,
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    /// The whole text.
+    pub(crate) source: &'a str,
     pub(crate) lines: Lines<'a>,
     /// The folder of the file: relative paths start here.
     pub(crate) folder: PathBuf,
