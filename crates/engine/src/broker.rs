@@ -284,6 +284,7 @@ impl Broker {
             })
             .collect();
         let answer = self.claim(finish);
+        let answered = answer.answered();
         let appended = self.store.step(&Step {
             time_ms,
             header: finish.live,
@@ -292,6 +293,7 @@ impl Broker {
             reason: finish.reason,
             note: finish.note,
             reply: finish.reply.map(|reply| &reply[..]),
+            answered,
             legs: &legs,
         })?;
         answer.send(|| Response {
@@ -314,6 +316,7 @@ impl Broker {
                 source: finish.live.target,
                 target: leg.target,
                 attempts: 0,
+                hops: finish.live.hops.saturating_add(1),
                 priority: leg.priority,
                 state: State::Queued,
                 content: finish.live.content,
@@ -397,6 +400,7 @@ fn first_leg(
         source,
         target,
         attempts: 0,
+        hops: 0,
         priority: Priority::Normal,
         state: State::Queued,
         content,

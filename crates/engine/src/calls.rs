@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hie_store::{MessageId, State};
+use hie_store::{Answered, MessageId, State};
 use tokio::sync::oneshot;
 
 use crate::waiters::{Claim, Waiters};
@@ -36,13 +36,24 @@ type Sink = oneshot::Sender<Response>;
 
 /// Who finished a request: told once its end is recorded, or dropped to say that it never will be.
 pub(crate) enum Answer {
-    /// Nobody waits, or waits any more.
+    /// Nobody ever waited.
     None,
+    /// Nobody waits any more.
+    Late,
     /// Somebody waits.
     To(Sink),
 }
 
 impl Answer {
+    /// As the record of the end says it.
+    pub(crate) fn answered(&self) -> Answered {
+        match self {
+            Self::None => Answered::Nobody,
+            Self::Late => Answered::Late,
+            Self::To(_) => Answered::Caller,
+        }
+    }
+
     /// Brings the response home.
     pub(crate) fn send(self, response: impl FnOnce() -> Response) {
         if let Self::To(sink) = self {
@@ -73,7 +84,8 @@ impl Calls {
     /// A request is about to end: takes out who waits for it.
     pub(crate) fn claim(&self, request: MessageId) -> Answer {
         match self.waiters.claim(request.0) {
-            Claim::Nobody | Claim::Late => Answer::None,
+            Claim::Nobody => Answer::None,
+            Claim::Late => Answer::Late,
             Claim::Caller(sink) => Answer::To(sink),
         }
     }

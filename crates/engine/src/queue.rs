@@ -293,6 +293,7 @@ mod tests {
 
     fn live(id: u64) -> Live {
         Live {
+            hops: 0,
             id: MessageId(id),
             session: SessionId(id),
             body: BodyRef::default(),

@@ -61,6 +61,7 @@ fn step(bencher: Bencher<'_, '_>) {
     let (store, _dir) = store();
     let [source, target] = ["Router", "EPR out"].map(|name| store.item(name));
     let header = Live {
+        hops: 0,
         id: hie_store::MessageId(1),
         session: hie_store::SessionId(1),
         body: hie_store::BodyRef::default(),
@@ -74,6 +75,7 @@ fn step(bencher: Bencher<'_, '_>) {
         possible_duplicate: false,
     };
     let step = Step {
+        answered: hie_store::Answered::Nobody,
         time_ms: 1_750_000_000_001,
         header: &header,
         state: State::Completed,

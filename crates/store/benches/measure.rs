@@ -60,6 +60,7 @@ fn fill(store: &Store, messages: u64, queued: bool) -> Result<(), StoreError> {
             continue;
         }
         let first = Live {
+            hops: 0,
             id: accepted.first_id,
             session: accepted.session,
             body: accepted.bodies[0],
@@ -73,6 +74,7 @@ fn fill(store: &Store, messages: u64, queued: bool) -> Result<(), StoreError> {
             possible_duplicate: false,
         };
         let done = |header, note, reply, legs| Step {
+            answered: hie_store::Answered::Nobody,
             time_ms: time + 3,
             header,
             state: State::Completed,

@@ -24,7 +24,7 @@ use crate::{
     BodyRef, ItemId, Live, MessageId, SessionId, StoreError,
     live::Redirects,
     names::Names,
-    record::{DecodeError, In, Out, content, priority_and_state},
+    record::{DecodeError, In, Out, marks, priority_and_state, put_marks},
 };
 
 const KIND: &str = "hie-live";
@@ -110,7 +110,7 @@ impl Writer {
         chunk.varint(live.target.0.into());
         chunk.varint(live.attempts.into());
         chunk.byte((live.priority as u8) << 4 | live.state as u8);
-        chunk.byte(live.content as u8 | u8::from(live.possible_duplicate) << 7);
+        put_marks(chunk, live);
         self.last_id = live.id.0;
         if self.chunk.len() >= CHUNK {
             self.put_chunk()
@@ -231,7 +231,7 @@ impl Reader {
         let (source, target) = (item()?, item()?);
         let attempts = input.small()?;
         let (priority, state) = priority_and_state(input.byte()?)?;
-        let byte = input.byte()?;
+        let (content, possible_duplicate, hops) = marks(&mut input)?;
         self.used += before - input.left();
         self.last_id = id;
         Ok(Live {
@@ -244,8 +244,9 @@ impl Reader {
             attempts,
             priority,
             state,
-            content: content(byte & 0x7f)?,
-            possible_duplicate: byte & 0x80 != 0,
+            content,
+            possible_duplicate,
+            hops,
         })
     }
 }

@@ -110,6 +110,7 @@ impl Delta {
             session,
             source,
             content: accepted.content,
+            hops: 0,
         };
         accepted
             .legs
@@ -131,6 +132,7 @@ impl Delta {
             source: made.source,
             target: names.intern(leg.target)?,
             attempts: 0,
+            hops: made.hops,
             priority: leg.priority,
             state: leg.state,
             content: made.content,
@@ -150,6 +152,7 @@ impl Delta {
             session: stepped.session,
             source: names.intern(stepped.source)?,
             content: stepped.content,
+            hops: stepped.hops,
         };
         stepped
             .legs
@@ -200,6 +203,7 @@ impl Delta {
                 source: names.intern(told.source)?,
                 target: names.intern(told.target)?,
                 attempts: told.attempts,
+                hops: told.hops,
                 priority: told.priority,
                 state: told.state,
                 content: told.content,
@@ -243,6 +247,7 @@ struct Made {
     session: SessionId,
     source: ItemId,
     content: Content,
+    hops: u16,
 }
 
 fn set_progress(live: &mut Live, (state, attempts, duplicate): (State, u16, bool)) {

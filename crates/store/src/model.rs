@@ -174,6 +174,9 @@ pub struct Live {
     pub target: ItemId,
     /// How often a job has tried it and failed.
     pub attempts: u16,
+    /// How many items its message has passed since it entered: 0 for what a service let in, and
+    /// one more for each item that sent it on. What goes round for ever is found by it.
+    pub hops: u16,
     /// Its priority.
     pub priority: Priority,
     /// Queued, Suspended, Deferred or Created.
@@ -249,6 +252,30 @@ pub struct Appended {
     pub bodies: SmallVec<[BodyRef; 4]>,
 }
 
+/// Whether the end of a request reached somebody who waited for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Answered {
+    /// Nobody ever waited.
+    #[default]
+    Nobody = 0,
+    /// The caller got it as its response.
+    Caller = 1,
+    /// Somebody had waited and gave up before it came: it is kept and reached nobody.
+    Late = 2,
+}
+
+impl Answered {
+    /// From its number; an unknown one is nobody.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Caller,
+            2 => Self::Late,
+            _ => Self::Nobody,
+        }
+    }
+}
+
 /// A change of one header's state, with what it leads to: one log record.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
@@ -266,6 +293,8 @@ pub struct Step<'a> {
     pub note: &'a str,
     /// The reply of the peer or the response of the target, stored as a response body.
     pub reply: Option<&'a [u8]>,
+    /// Whether somebody waited for this end.
+    pub answered: Answered,
     /// New headers that this step sends on.
     pub legs: &'a [NewLeg<'a>],
 }

@@ -7,7 +7,8 @@ use std::{fmt, sync::mpsc::RecvTimeoutError, time::Duration};
 use hie_journal::Position;
 
 use crate::{
-    BodyRef, Content, MessageId, Priority, SessionId, State, Store, StoreError, index::View,
+    Answered, BodyRef, Content, MessageId, Priority, SessionId, State, Store, StoreError,
+    index::View,
 };
 
 /// What to look for; everything that is set must hold. The default finds all, newest first.
@@ -107,6 +108,10 @@ pub struct HeaderRow {
     pub origin: String,
     /// The header that its message repeats.
     pub resent_from: Option<MessageId>,
+    /// The header whose handling led to this one; none for what a service let in.
+    pub cause: Option<MessageId>,
+    /// Whether its end reached somebody who waited for it.
+    pub answered: Answered,
 }
 
 impl fmt::Debug for HeaderRow {

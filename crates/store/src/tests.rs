@@ -57,6 +57,7 @@ pub(crate) fn message<'a>(
 
 pub(crate) fn finish(header: &Live) -> Step<'_> {
     Step {
+        answered: crate::Answered::Nobody,
         time_ms: header.created_ms + 5,
         header,
         state: State::Completed,
@@ -77,6 +78,7 @@ pub(crate) fn live_of(
     time_ms: u64,
 ) -> Live {
     Live {
+        hops: 0,
         id: MessageId(appended.first_id.0 + leg as u64),
         session: appended.session,
         body: appended.bodies[leg],
@@ -286,6 +288,7 @@ fn perform(store: &Store, expected: &mut BTreeMap<u64, Live>, act: &Act, now: u6
             ];
             let attempts = header.attempts + 1;
             let step = Step {
+                answered: crate::Answered::Nobody,
                 state,
                 attempts,
                 time_ms: now,
@@ -297,6 +300,7 @@ fn perform(store: &Store, expected: &mut BTreeMap<u64, Live>, act: &Act, now: u6
                 let live = live_of(&done, n, b, a, now);
                 let live = Live {
                     source: header.target,
+                    hops: header.hops + 1,
                     ..live
                 };
                 expected.insert(live.id.0, live);

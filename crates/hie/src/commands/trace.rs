@@ -12,7 +12,7 @@ use crate::{
     cli::DataArgs,
     control::{
         client::Link,
-        protocol::{Request, Row},
+        protocol::{Request, ResponseRow, Row},
     },
     exit::Failure,
     out::{self, Out, Style, safe},
@@ -77,10 +77,14 @@ fn print(out: &mut Out, rows: &[Row]) -> io::Result<()> {
     open.children(out, None, "")
 }
 
-/// Which hop led to this one: its sender got a message before it, and finished it when this one
-/// was made. Where several fit, the latest.
+/// Which hop led to this one, as the engine says. What an index rebuilt from half a journal does
+/// not know is guessed: its sender got a message before it, and finished it when this one was made.
+/// Where several fit, the latest.
 fn parent(rows: &[Row], at: usize) -> Option<usize> {
     let row = rows.get(at)?;
+    if let Some(cause) = row.causation_id {
+        return rows.iter().position(|other| other.id == cause);
+    }
     let fits = |other: &&(usize, &Row)| other.1.target == row.source && other.1.id < row.id;
     let candidates: Vec<(usize, &Row)> = rows
         .iter()
@@ -153,6 +157,9 @@ fn hop(out: &mut Out, row: &Row, indent: &str, branch: &str, below: &str) -> io:
     if row.possible_duplicate {
         remark("possible duplicate: it may have been delivered before a crash".into())?;
     }
+    if let Some(response) = &row.response {
+        return writeln!(out, "{indent}{below}↩ {}", answer(out, response));
+    }
     if let Some(bytes) = row.reply_bytes {
         remark(format!(
             "reply of {} (hie show {} --reply)",
@@ -161,6 +168,27 @@ fn hop(out: &mut Out, row: &Row, indent: &str, branch: &str, below: &str) -> io:
         ))?;
     }
     Ok(())
+}
+
+/// The response to a request: a line of its own, the other way round.
+fn answer(out: &Out, response: &ResponseRow) -> String {
+    let state = out.paint(state_style(&response.state), &response.state);
+    let (from, to) = (safe(&response.source), safe(&response.target));
+    let at = times::local(response.created_ms, false);
+    let late = if response.late {
+        "  late: nobody waited any more"
+    } else {
+        ""
+    };
+    let what = match response.bytes {
+        0 => "without a reply".to_owned(),
+        bytes => format!(
+            "{} (hie show {} --reply)",
+            out::bytes(bytes.into()),
+            response.correlation_id
+        ),
+    };
+    format!("{at}  {from} → {to}  {state} response, {what}{late}")
 }
 
 #[cfg(test)]

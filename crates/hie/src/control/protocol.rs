@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use hie_store::{HeaderRow, State};
+use hie_store::{Answered, HeaderRow, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -147,6 +147,45 @@ pub(crate) struct Row {
     pub(crate) control_id: String,
     pub(crate) origin: String,
     pub(crate) resent_from: Option<u64>,
+    /// The message whose handling led to this one; none for what a service let in.
+    #[serde(default)]
+    pub(crate) causation_id: Option<u64>,
+    /// What came back, where somebody waited for it.
+    #[serde(default)]
+    pub(crate) response: Option<ResponseRow>,
+}
+
+/// The response to a request, as a message from its target to its source.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct ResponseRow {
+    /// The request that it answers.
+    pub(crate) correlation_id: u64,
+    pub(crate) source: String,
+    pub(crate) target: String,
+    /// How the request ended.
+    pub(crate) state: String,
+    pub(crate) created: String,
+    pub(crate) created_ms: u64,
+    /// Length of the reply; 0 for an end without one.
+    pub(crate) bytes: u32,
+    /// Nobody waited any more when it came.
+    pub(crate) late: bool,
+}
+
+impl ResponseRow {
+    fn of(row: &HeaderRow) -> Option<Self> {
+        let created_ms = row.done_ms.filter(|_| row.answered != Answered::Nobody)?;
+        Some(Self {
+            correlation_id: row.id.0,
+            source: row.target.clone(),
+            target: row.source.clone(),
+            state: row.state.name().to_owned(),
+            created: times::rfc3339(created_ms),
+            created_ms,
+            bytes: row.reply.map_or(0, |reply| reply.len),
+            late: row.answered == Answered::Late,
+        })
+    }
 }
 
 impl From<&HeaderRow> for Row {
@@ -171,6 +210,8 @@ impl From<&HeaderRow> for Row {
             control_id: row.control_id.clone(),
             origin: row.origin.clone(),
             resent_from: row.resent_from.map(|id| id.0),
+            causation_id: row.cause.map(|id| id.0),
+            response: ResponseRow::of(row),
         }
     }
 }

@@ -9,7 +9,7 @@ use hie_journal::Position;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
-    BodyRef, Content, Priority, State, StoreError,
+    Answered, BodyRef, Content, State, StoreError,
     record::{Accepted, Leg, Moved, Record, Stepped},
 };
 
@@ -17,6 +17,7 @@ use super::{
     BLOCK_SHIFT,
     dict::{Dict, Text},
     keys::{Keys, keys},
+    row::{flags, priority},
     to_sql,
 };
 
@@ -34,6 +35,7 @@ pub(super) struct HeaderOut {
     pub(super) note: Text,
     pub(super) reply: Option<i64>,
     pub(super) reply_len: Option<u32>,
+    pub(super) cause: Option<i64>,
 }
 
 impl HeaderOut {
@@ -49,6 +51,7 @@ pub(super) struct ChangeOut {
     pub(super) time_ms: i64,
     pub(super) attempts: u16,
     pub(super) duplicate: bool,
+    pub(super) answered: Answered,
     pub(super) reason: Text,
     pub(super) note: Text,
     pub(super) reply: Option<i64>,
@@ -96,16 +99,11 @@ struct Made<'a> {
     session: i64,
     source: &'a str,
     content: Content,
+    /// The header whose step made them.
+    cause: Option<i64>,
     /// The body of legs that have none of their own, with its type; none if the index does not
     /// know it.
     same: Option<(i64, Option<i64>)>,
-}
-
-pub(super) fn flags(priority: Priority, duplicate: bool) -> Option<i64> {
-    match (priority, duplicate) {
-        (Priority::Normal, false) => None,
-        _ => Some(priority as i64 * 2 + i64::from(duplicate)),
-    }
 }
 
 impl Batch {
@@ -139,6 +137,7 @@ impl Batch {
             session: first,
             source: accepted.source,
             content: accepted.content,
+            cause: None,
             same: None,
         };
         let keys = match accepted.bytes {
@@ -178,6 +177,7 @@ impl Batch {
             time_ms: to_sql(stepped.time_ms),
             attempts: stepped.attempts,
             duplicate: stepped.possible_duplicate,
+            answered: stepped.answered,
             reason: dict.text(conn, stepped.reason)?,
             note: dict.text(conn, stepped.note)?,
             reply: stepped.reply.map(|_| to_sql(position.0)),
@@ -196,6 +196,7 @@ impl Batch {
             session: to_sql(stepped.session.0),
             source: stepped.source,
             content: stepped.content,
+            cause: Some(id),
             same: self.body_of(conn, id)?,
         };
         for leg in &stepped.legs {
@@ -255,12 +256,13 @@ impl Batch {
             created: made.time_ms,
             took: (!leg.state.is_unfinished()).then_some(0),
             attempts: 0,
-            flags: flags(leg.priority, false),
+            flags: flags(leg.priority, false, Answered::Nobody),
             body: (body != made.session).then_some(body),
             reason: dict.text(conn, leg.reason)?,
             note: Text::None,
             reply: None,
             reply_len: None,
+            cause: made.cause.map(|cause| id - cause),
         };
         self.header(id, header, made.position, bytes as i64);
         Ok(())
@@ -389,6 +391,7 @@ impl Batch {
                 session: to_sql(told.session.0),
                 source: told.source,
                 content: told.content,
+                cause: None,
                 same: None,
             };
             self.body(
@@ -407,12 +410,13 @@ impl Batch {
                 created: made.time_ms,
                 took: None,
                 attempts: told.attempts,
-                flags: flags(told.priority, told.possible_duplicate),
+                flags: flags(told.priority, told.possible_duplicate, Answered::Nobody),
                 body: (made.session != id).then_some(id),
                 reason: Text::None,
                 note: Text::None,
                 reply: None,
                 reply_len: None,
+                cause: None,
             };
             self.header(id, header, position, i64::from(moved.new.len));
         }
@@ -424,11 +428,8 @@ fn change_new(header: &mut HeaderOut, change: ChangeOut) {
     header.state = change.state as i64;
     header.took = took(change.state, change.time_ms, header.created);
     header.attempts = change.attempts;
-    let priority = header
-        .flags
-        .map_or(Priority::Normal as i64, |flags| flags / 2);
-    let priority = u8::try_from(priority).ok().and_then(Priority::from_number);
-    header.flags = flags(priority.unwrap_or_default(), change.duplicate);
+    let priority = priority(header.flags);
+    header.flags = flags(priority, change.duplicate, change.answered);
     header.reason = change.reason;
     header.note = change.note.or(std::mem::take(&mut header.note));
     header.reply = change.reply.or(header.reply);

@@ -32,7 +32,7 @@ pub(crate) use pool::Pool;
 pub(crate) use read::View;
 
 /// Raised whenever the schema or its meaning changes: an older file is rebuilt.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The oldest SQLite whose write-ahead log loses nothing when writers and checkpoints meet.

@@ -29,12 +29,13 @@ CREATE TABLE header (
     created INTEGER NOT NULL,  -- ms since 1970
     took INTEGER,              -- ms until the final state
     attempts INTEGER NOT NULL,
-    flags INTEGER,             -- priority * 2 + possible duplicate
+    flags INTEGER,             -- possible duplicate + 2 * priority + 16 * answered
     body INTEGER,
     reason,                    -- the text itself, or its number in `text`
     note,                      -- the same
     reply INTEGER,             -- position of the record whose first body it is
-    reply_len INTEGER
+    reply_len INTEGER,
+    cause INTEGER              -- how much smaller the id of the header that led to this one is
 );
 CREATE INDEX header_session ON header (session) WHERE session IS NOT NULL;
 -- Completed is 9: what waits or failed is few, and looked for most.

@@ -90,6 +90,36 @@ fn dump(store: &Store) -> Vec<HeaderRow> {
         .rows
 }
 
+/// Both ways into the file: with the header, and as a change of one that stands there already.
+#[test]
+fn who_was_answered_is_told_and_leaves_the_priority_alone() {
+    let (_log, _dir, store) = filled(0);
+    let [service, epr] = ["ADT in", "EPR out"].map(|name| store.item(name));
+    let high = NewLeg {
+        priority: Priority::High,
+        ..leg(epr)
+    };
+    for between in [false, true] {
+        let body = adt("A01", "C1", "P1");
+        let accepted = store.accept(&hl7(1, service, &body, &[high])).unwrap();
+        let live = live_of(&accepted, 0, service, epr, 1);
+        if between {
+            store.catch_up(WAIT).unwrap();
+        }
+        let late = Step {
+            answered: Answered::Late,
+            ..finish(&live)
+        };
+        store.step(&late).unwrap();
+        store.catch_up(WAIT).unwrap();
+        let row = store.header(live.id).unwrap().unwrap();
+        assert_eq!(
+            (row.answered, row.priority, row.possible_duplicate),
+            (Answered::Late, Priority::High, false)
+        );
+    }
+}
+
 #[test]
 fn a_header_is_told_in_full() {
     let (_log, _dir, store) = filled(8);
@@ -108,6 +138,7 @@ fn a_header_is_told_in_full() {
         (first.state, second.state),
         (State::Completed, State::Error)
     );
+    assert_eq!((first.cause, second.cause), (None, Some(first.id)));
     assert_eq!(
         (second.reason.as_str(), second.attempts),
         ("AR of the receiver", 1)
@@ -261,6 +292,7 @@ fn a_header_that_waits_is_updated_later() {
     assert_eq!(found(&store, waiting.clone()), [1]);
     let header = live_of(&accepted, 0, a, b, 10);
     let again = Step {
+        answered: crate::Answered::Nobody,
         state: State::Queued,
         attempts: 3,
         reason: "no answer",

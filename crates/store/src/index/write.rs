@@ -99,8 +99,8 @@ fn write_headers<'a>(
     tally: &mut Tally,
 ) -> Result<(), StoreError> {
     let mut insert = conn.prepare_cached(
-        "INSERT INTO header (id, session, route, state, created, took, attempts, flags, body, reason, note, reply, reply_len)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO header (id, session, route, state, created, took, attempts, flags, body, reason, note, reply, reply_len,
+         cause) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     for (id, row) in headers {
         insert.execute(params![
@@ -117,6 +117,7 @@ fn write_headers<'a>(
             row.note,
             row.reply,
             row.reply_len,
+            row.cause,
         ])?;
         *tally.entry((row.route, row.state)).or_default() += 1;
     }
@@ -134,7 +135,7 @@ fn write_changes<'a>(
         "UPDATE header SET state = ?2, took = CASE WHEN ?3 THEN max(?4 - created, 0) END,
          attempts = ?5, reason = ?7, note = coalesce(?8, note), reply = coalesce(?9, reply),
          reply_len = coalesce(?10, reply_len),
-         flags = nullif((coalesce(flags, 4) & ~1) | ?6, 4) WHERE id = ?1",
+         flags = nullif((coalesce(flags, 4) & 14) | ?6, 4) WHERE id = ?1",
     )?;
     for (id, row) in changes {
         let Some((route, old)) = before
@@ -150,7 +151,7 @@ fn write_changes<'a>(
             !row.state.is_unfinished(),
             row.time_ms,
             row.attempts,
-            row.duplicate,
+            i64::from(row.duplicate) | (row.answered as i64) << 4,
             row.reason,
             row.note,
             row.reply,

@@ -8,11 +8,12 @@ use std::ops::Range;
 use hie_journal::Position;
 use smallvec::SmallVec;
 
-use crate::{BodyRef, Content, MessageId, Priority, SessionId, State};
+use crate::{Answered, BodyRef, Content, MessageId, Priority, SessionId, State};
 
 use super::{
     ACCEPT_RESENT, ACCEPT_STORED, KIND_ACCEPT, KIND_MOVED, KIND_PURGED, KIND_STARTED, KIND_STEP,
-    LEG_SAME, STEP_DUPLICATE, STEP_REPLY, VERSION, wire::In,
+    LEG_SAME, STEP_ANSWERED, STEP_DUPLICATE, STEP_HOPS, STEP_LATE, STEP_REPLY, VERSION,
+    WITH_DUPLICATE, WITH_HOPS, wire::In,
 };
 
 /// What is wrong with a record.
@@ -68,9 +69,12 @@ pub(crate) struct Stepped<'a> {
     pub(crate) reason: &'a str,
     pub(crate) note: &'a str,
     pub(crate) reply: Option<BodyRef>,
+    pub(crate) answered: Answered,
     /// The item that makes the legs: the target of the header.
     pub(crate) source: &'a str,
     pub(crate) content: Content,
+    /// How many items the legs have passed.
+    pub(crate) hops: u16,
     pub(crate) legs: SmallVec<[Leg<'a>; 4]>,
 }
 
@@ -87,6 +91,7 @@ pub(crate) struct MovedLive<'a> {
     pub(crate) state: State,
     pub(crate) content: Content,
     pub(crate) possible_duplicate: bool,
+    pub(crate) hops: u16,
 }
 
 #[derive(Debug)]
@@ -258,7 +263,8 @@ fn step<'a>(input: &mut In<'a>, bodies: &Bodies<'a>) -> Result<Stepped<'a>, Deco
     let id = MessageId(input.varint()?);
     let session = SessionId(input.varint()?);
     let state = state(input.byte()?)?;
-    let flags = flags(input.byte()?, STEP_REPLY | STEP_DUPLICATE)?;
+    let known = STEP_REPLY | STEP_DUPLICATE | STEP_HOPS | STEP_ANSWERED | STEP_LATE;
+    let flags = flags(input.byte()?, known)?;
     let attempts = input.small()?;
     let reason = input.string()?;
     let note = input.string()?;
@@ -277,8 +283,14 @@ fn step<'a>(input: &mut In<'a>, bodies: &Bodies<'a>) -> Result<Stepped<'a>, Deco
         reason,
         note,
         reply,
+        answered: match (flags & STEP_ANSWERED, flags & STEP_LATE) {
+            (0, 0) => Answered::Nobody,
+            (_, 0) => Answered::Caller,
+            _ => Answered::Late,
+        },
         source: "",
         content: Content::Plain,
+        hops: 0,
         legs: SmallVec::new(),
     };
     let count = input.varint()?;
@@ -287,6 +299,9 @@ fn step<'a>(input: &mut In<'a>, bodies: &Bodies<'a>) -> Result<Stepped<'a>, Deco
         stepped.source = input.string()?;
         stepped.content = content(input.byte()?)?;
         let same = reference(input)?;
+        if flags & STEP_HOPS != 0 {
+            stepped.hops = input.small()?;
+        }
         stepped.legs = legs(input, count, first_id, same, bodies)?;
     }
     Ok(stepped)
@@ -342,7 +357,7 @@ fn moved<'a>(input: &mut In<'a>, bodies: &Bodies<'a>) -> Result<Moved<'a>, Decod
         let target = input.string()?;
         let attempts = input.small()?;
         let (priority, state) = priority_and_state(input.byte()?)?;
-        let byte = input.byte()?;
+        let (content, possible_duplicate, hops) = marks(input)?;
         live.push(MovedLive {
             id,
             session,
@@ -352,8 +367,9 @@ fn moved<'a>(input: &mut In<'a>, bodies: &Bodies<'a>) -> Result<Moved<'a>, Decod
             attempts,
             priority,
             state,
-            content: content(byte & 0x7f)?,
-            possible_duplicate: byte & 0x80 != 0,
+            content,
+            possible_duplicate,
+            hops,
         });
     }
     Ok(Moved { old, new, live })
@@ -391,6 +407,17 @@ fn flags(byte: u8, known: u8) -> Result<u8, DecodeError> {
     }
 }
 
+/// What [`put_marks`](super::put_marks) wrote.
+pub(crate) fn marks(input: &mut In<'_>) -> Result<(Content, bool, u16), DecodeError> {
+    let byte = input.byte()?;
+    let content = content(byte & !(WITH_DUPLICATE | WITH_HOPS))?;
+    let hops = match byte & WITH_HOPS {
+        0 => 0,
+        _ => input.small()?,
+    };
+    Ok((content, byte & WITH_DUPLICATE != 0, hops))
+}
+
 pub(crate) fn priority_and_state(byte: u8) -> Result<(Priority, State), DecodeError> {
     let priority =
         Priority::from_number(byte >> 4).ok_or(DecodeError("its priority is unknown"))?;
@@ -401,6 +428,6 @@ fn state(number: u8) -> Result<State, DecodeError> {
     State::from_number(number).ok_or(DecodeError("its state is unknown"))
 }
 
-pub(crate) fn content(number: u8) -> Result<Content, DecodeError> {
+fn content(number: u8) -> Result<Content, DecodeError> {
     Content::from_number(number).ok_or(DecodeError("its content is unknown"))
 }

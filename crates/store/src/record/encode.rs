@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use crate::{BodyRef, ItemId, LegBody, Live, NewBody, NewLeg, NewMessage, Step};
+use crate::{Answered, BodyRef, ItemId, LegBody, Live, NewBody, NewLeg, NewMessage, Step};
 
 use super::{
     ACCEPT_RESENT, ACCEPT_STORED, KIND_ACCEPT, KIND_MOVED, KIND_PURGED, KIND_STARTED, KIND_STEP,
-    LEG_SAME, STEP_DUPLICATE, STEP_REPLY, VERSION,
+    LEG_SAME, STEP_ANSWERED, STEP_DUPLICATE, STEP_HOPS, STEP_LATE, STEP_REPLY, VERSION,
+    WITH_DUPLICATE, WITH_HOPS,
     wire::{Count, Fill, Out},
 };
 
@@ -131,6 +132,36 @@ pub(crate) struct StepOut<'a> {
     pub(crate) first_id: u64,
 }
 
+impl StepOut<'_> {
+    /// How many items its legs have passed.
+    fn hops(&self) -> u16 {
+        self.step.header.hops.saturating_add(1)
+    }
+
+    fn flags(&self) -> u8 {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        flag(self.step.reply.is_some(), STEP_REPLY)
+            | flag(self.step.header.possible_duplicate, STEP_DUPLICATE)
+            | flag(!self.step.legs.is_empty(), STEP_HOPS)
+            | flag(self.step.answered == Answered::Caller, STEP_ANSWERED)
+            | flag(self.step.answered == Answered::Late, STEP_LATE)
+    }
+}
+
+/// What a header is beside its numbers: its content, whether it may be a duplicate, its hops.
+pub(crate) fn put_marks(out: &mut impl Out, live: &Live) {
+    let duplicate = if live.possible_duplicate {
+        WITH_DUPLICATE
+    } else {
+        0
+    };
+    let hops = if live.hops > 0 { WITH_HOPS } else { 0 };
+    out.byte(live.content as u8 | duplicate | hops);
+    if live.hops > 0 {
+        out.varint(live.hops.into());
+    }
+}
+
 impl Encode for StepOut<'_> {
     fn put(&self, out: &mut impl Out) {
         let (step, header) = (self.step, self.step.header);
@@ -140,15 +171,7 @@ impl Encode for StepOut<'_> {
         out.varint(header.id.0);
         out.varint(header.session.0);
         out.byte(step.state as u8);
-        let reply = if step.reply.is_some() { STEP_REPLY } else { 0 };
-        out.byte(
-            reply
-                | if header.possible_duplicate {
-                    STEP_DUPLICATE
-                } else {
-                    0
-                },
-        );
+        out.byte(self.flags());
         out.varint(step.attempts.into());
         out.string(step.reason);
         out.string(step.note);
@@ -158,6 +181,7 @@ impl Encode for StepOut<'_> {
             out.string(name(self.names, header.target));
             out.byte(header.content as u8);
             put_ref(out, self.body);
+            out.varint(self.hops().into());
             put_legs(out, self.names, step.legs, step.reply.is_some().into());
         }
         bodies.for_each(|body| out.bytes(body));
@@ -187,7 +211,7 @@ impl Encode for MovedOut<'_> {
             out.string(name(self.names, live.target));
             out.varint(live.attempts.into());
             out.byte((live.priority as u8) << 4 | live.state as u8);
-            out.byte(live.content as u8 | u8::from(live.possible_duplicate) << 7);
+            put_marks(out, live);
         }
         out.bytes(self.body);
     }

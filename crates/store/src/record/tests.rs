@@ -34,6 +34,7 @@ fn leg<'a>(target: u16, body: LegBody<'a>) -> NewLeg<'a> {
 
 fn live() -> Live {
     Live {
+        hops: 300,
         id: MessageId(70_000),
         session: SessionId(69_999),
         body: BodyRef {
@@ -129,6 +130,7 @@ fn a_step_comes_back_whole() {
     let (names, header) = (names(), live());
     let legs = [leg(3, LegBody::New(b"changed")), leg(3, LegBody::Same)];
     let step = Step {
+        answered: crate::Answered::Late,
         time_ms: 1_750_000_000_001,
         header: &header,
         state: State::Completed,
@@ -172,6 +174,7 @@ fn a_step_comes_back_whole() {
     );
     assert_eq!(read.legs[1].body, header.body);
     assert_eq!(read.legs[1].id, MessageId(70_002));
+    assert_eq!((read.answered, read.hops), (crate::Answered::Late, 301));
 }
 
 #[test]
@@ -198,6 +201,7 @@ fn the_other_kinds_come_back() {
         (old, Position(99), 1)
     );
     assert!(read.live[0].possible_duplicate && read.live[0].target == "Router");
+    assert_eq!(read.live[0].hops, 300);
 
     let bytes = bytes_of(&StartedOut {
         time_ms: 7,
@@ -261,6 +265,22 @@ fn what_is_unknown_is_refused() {
     assert!(decode(Position(1), &[]).is_err());
 }
 
+#[test]
+fn a_step_of_a_version_that_knew_no_hops_is_read() {
+    let old = [
+        &[2, 1, 0, 1, 7, 7, 9, 0, 0, 0, 0, 1][..],
+        &8u64.to_le_bytes(),
+        b"\x01R\x00\x01\x00\x05",
+        b"\x01T\x22\x00\x00",
+    ]
+    .concat();
+    let Record::Step(read) = decode(Position(1), &old).unwrap() else {
+        panic!("another kind")
+    };
+    assert_eq!((read.hops, read.answered), (0, crate::Answered::Nobody));
+    assert_eq!((read.source, read.legs[0].target), ("R", "T"));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(kind in 0u8..7, rest in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -274,7 +294,7 @@ proptest! {
     fn no_change_of_a_good_record_makes_it_panic(at in 0usize..200, value: u8, cut in 0usize..200) {
         let (names, header) = (names(), live());
         let legs = [leg(3, LegBody::New(b"changed")), leg(3, LegBody::Same)];
-        let step = Step {
+        let step = Step { answered: crate::Answered::Nobody,
             time_ms: 1, header: &header, state: State::Error, attempts: 4, reason: "AR",
             note: "rule", reply: Some(b"MSA"), legs: &legs,
         };
