@@ -12,6 +12,7 @@ use crate::parser;
 use crate::pattern::Pattern;
 use crate::scope::{Place, Places, Scope};
 use crate::value::Value;
+use crate::words::Word;
 
 /// Longest text of an expression in bytes.
 pub const EXPRESSION_MAX_BYTES: usize = 16 * 1024;
@@ -42,6 +43,14 @@ impl Expr {
     /// # Errors
     /// The first fault with its place, and what would be right where that can be said.
     pub fn compile(text: &str) -> Result<Self, CompileError> {
+        Self::compile_with(text, &[])
+    }
+
+    /// The same, with words that only the surroundings know. [`Expr::eval_with`] says what they stand for.
+    ///
+    /// # Errors
+    /// As [`Expr::compile`].
+    pub fn compile_with(text: &str, words: &[Word]) -> Result<Self, CompileError> {
         if text.len() > EXPRESSION_MAX_BYTES {
             let message = format!(
                 "a condition has at most {EXPRESSION_MAX_BYTES} bytes, this one {}",
@@ -51,7 +60,7 @@ impl Expr {
                 CompileError::new(0, text.len(), message).help("split it into several rules")
             );
         }
-        let root = parser::parse(text)?;
+        let root = parser::parse(text, words)?;
         Ok(Expr {
             text: text.into(),
             root,
@@ -61,9 +70,16 @@ impl Expr {
     /// Whether the message of this context fulfils the condition.
     #[must_use]
     pub fn eval(&self, context: &Context<'_>) -> bool {
+        self.eval_with(context, &[])
+    }
+
+    /// The same for a condition compiled with words of its surroundings: their values, in the same order.
+    #[must_use]
+    pub fn eval_with(&self, context: &Context<'_>, words: &[&str]) -> bool {
         self.root.holds(&Scope {
             context,
             found: &[],
+            words,
         })
     }
 
@@ -74,6 +90,7 @@ impl Expr {
         self.why_in(&Scope {
             context,
             found: &[],
+            words: &[],
         })
     }
 

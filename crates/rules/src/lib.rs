@@ -1,4 +1,4 @@
-//! Expressions over messages and the routing rules built from them.
+//! Expressions over messages, the routing rules built from them, and small changes told in words.
 //!
 //! This crate reads conditions such as `MSH-9.1 = "ADT" and not (PID-8 In ("U", "O"))`, checks them once
 //! with errors that point into the text, and answers for each message which rules hold and which items get
@@ -8,6 +8,7 @@
 //! Invariants: what compiles evaluates without panic and in bounded time; nothing that is written is
 //! silently false; no text of a message appears in an error, a decision or a log line.
 
+mod change;
 mod decision;
 mod def;
 mod document;
@@ -21,9 +22,11 @@ mod path;
 mod pattern;
 mod ruleset;
 mod scope;
+mod template;
 mod value;
 mod words;
 
+pub use change::{Change, ChangeError, ChangeFault, apply};
 pub use decision::{Decision, Match};
 pub use def::{ActionDef, MatchMode, RuleDef, RuleSetDef};
 pub use document::{Context, Document};
@@ -31,3 +34,4 @@ pub use error::CompileError;
 pub use expr::{EXPRESSION_MAX_BYTES, EXPRESSION_MAX_DEPTH, Expr};
 pub use path::parse_path;
 pub use ruleset::{RuleError, RuleField, RuleSet};
+pub use words::Word;

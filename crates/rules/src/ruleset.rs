@@ -165,6 +165,7 @@ impl RuleSet {
         let scope = Scope {
             context,
             found: &found,
+            words: &[],
         };
         let mut decision = Decision::new(&self.name);
         for (index, rule) in self

@@ -50,6 +50,8 @@ pub(crate) struct Scope<'s, 'a> {
     pub(crate) context: &'s Context<'a>,
     /// By number of the place; empty for a condition on its own.
     pub(crate) found: &'s [OnceCell<Cow<'a, str>>],
+    /// What the words stand for that the condition was compiled with.
+    pub(crate) words: &'s [&'s str],
 }
 
 impl Scope<'_, '_> {

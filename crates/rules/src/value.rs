@@ -12,6 +12,8 @@ pub(crate) enum Value {
     Literal(Box<str>),
     Path(Place),
     Source,
+    /// The n-th of the words that the surroundings of the condition know.
+    Word(usize),
     /// Two values with a separator between, when the second is not empty: `ADT_A01`.
     Joined(Box<[Place; 2]>, &'static str),
     Upper(Box<Value>),
@@ -28,6 +30,7 @@ impl Value {
             Value::Literal(text) => visit(text),
             Value::Path(path) => scope.any(path, visit),
             Value::Source => visit(scope.context.source),
+            Value::Word(nth) => visit(scope.words.get(*nth).copied().unwrap_or("")),
             Value::Joined(places, separator) => joined(scope, places, separator, visit),
             Value::Upper(inner) => inner.any(scope, &mut |text| {
                 visit(&cased(text, u8::is_ascii_lowercase, str::to_uppercase))
@@ -54,7 +57,7 @@ impl Value {
             Value::Joined(places, _) => places.iter_mut().for_each(show),
             Value::Upper(v) | Value::Lower(v) | Value::Length(v) => v.places(show),
             Value::SubString(v, _) | Value::Piece(v, _, _) => v.places(show),
-            Value::Literal(_) | Value::Source => {}
+            Value::Literal(_) | Value::Source | Value::Word(_) => {}
         }
     }
 
@@ -64,7 +67,7 @@ impl Value {
             Value::Path(place) => place.path.is_plural(),
             Value::Upper(v) | Value::Lower(v) | Value::Length(v) => v.is_many(),
             Value::SubString(v, _) | Value::Piece(v, _, _) => v.is_many(),
-            Value::Literal(_) | Value::Source | Value::Joined(..) => false,
+            Value::Literal(_) | Value::Source | Value::Word(_) | Value::Joined(..) => false,
         }
     }
 }

@@ -82,6 +82,16 @@ const VARIABLES: &[&str] = &[
     "false",
 ];
 
+/// A word that a condition may use besides those of the language, because whoever asks knows its value:
+/// `Verdict` where a message has been processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word {
+    /// As it is written, in any case.
+    pub name: &'static str,
+    /// Whether it is compared by number.
+    pub numeric: bool,
+}
+
 /// What a variable stands for.
 pub(crate) enum Variable {
     Const(bool),

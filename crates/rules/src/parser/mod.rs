@@ -11,35 +11,62 @@ use crate::error::{self, CompileError};
 use crate::expr::{Clause, Cond, EXPRESSION_MAX_DEPTH, Relation};
 use crate::lexer::{self, Spanned, Token};
 use crate::value::Value;
-use crate::words::{self, Test};
+use crate::words::{self, Test, Word};
 
 use node::{Kind, Node, Operand};
 
-/// Reads a whole condition.
-pub(crate) fn parse(text: &str) -> Result<Cond, CompileError> {
+/// Reads a whole condition, in which these words are known too.
+pub(crate) fn parse(text: &str, more: &[Word]) -> Result<Cond, CompileError> {
     let tokens = lexer::tokens(text)?;
     if tokens.len() == 1 {
         return Ok(Cond::Const(true));
     }
-    let mut parser = Parser {
-        tokens: &tokens,
-        next: 0,
-        depth: 0,
-    };
-    let node = parser.or()?;
-    match parser.peek() {
-        Token::End => node.cond(),
-        _ => Err(parser.misplaced()),
-    }
+    Parser::new(&tokens, more).whole()?.cond()
+}
+
+/// Reads a text that is one value: a path, a word or a function of them.
+pub(crate) fn parse_value(text: &str) -> Result<Value, CompileError> {
+    let tokens = lexer::tokens(text)?;
+    Ok(Parser::new(&tokens, &[]).whole()?.operand()?.value)
 }
 
 struct Parser<'t> {
     tokens: &'t [Spanned<'t>],
+    /// Words that are known besides those of the language.
+    more: &'t [Word],
     next: usize,
     depth: usize,
 }
 
 impl<'t> Parser<'t> {
+    fn new(tokens: &'t [Spanned<'t>], more: &'t [Word]) -> Self {
+        Parser {
+            tokens,
+            more,
+            next: 0,
+            depth: 0,
+        }
+    }
+
+    fn whole(&mut self) -> Result<Node, CompileError> {
+        let node = self.or()?;
+        match self.peek() {
+            Token::End => Ok(node),
+            _ => Err(self.misplaced()),
+        }
+    }
+
+    /// The word of the surroundings, and which of them it is.
+    fn word_of_surroundings(&self, word: &str) -> Option<Kind> {
+        let same = |known: &Word| known.name.eq_ignore_ascii_case(word);
+        let nth = self.more.iter().position(same)?;
+        let value = Value::Word(nth);
+        match self.more.get(nth)?.numeric {
+            true => Some(Kind::number(value)),
+            false => Some(Kind::text(value)),
+        }
+    }
+
     fn at(&self, ahead: usize) -> &'t Token<'t> {
         let token = self.tokens.get(self.next + ahead);
         token.map_or(&Token::End, |spanned| &spanned.token)
@@ -228,7 +255,10 @@ impl<'t> Parser<'t> {
             Token::Word(word) => match words::variable(word) {
                 Some(words::Variable::Const(answer)) => Kind::Cond(Cond::Const(answer)),
                 Some(words::Variable::Value(value)) => Kind::text(value),
-                None => return Err(self.unknown_word(word)),
+                None => match self.word_of_surroundings(word) {
+                    Some(kind) => kind,
+                    None => return Err(self.unknown_word(word)),
+                },
             },
             _ => return Err(self.misplaced()),
         };
@@ -302,13 +332,17 @@ impl<'t> Parser<'t> {
         }
     }
 
+    fn operands(&self) -> impl Iterator<Item = &'static str> + use<'t> {
+        words::operands().chain(self.more.iter().map(|word| word.name))
+    }
+
     fn unknown_word(&self, word: &str) -> CompileError {
         if words::is_operator(word) {
             return self.fault(format!("a value or condition should stand before {word}"));
         }
         let quoted = format!("text is written in quotes: \"{word}\"");
         self.fault(format!("unknown word {word:?}")).help(
-            match error::nearest(word, words::operands()) {
+            match error::nearest(word, self.operands()) {
                 Some(near) => format!("did you mean {near}? {quoted}"),
                 None if word.len() == 3 => {
                     format!(
@@ -332,7 +366,7 @@ impl<'t> Parser<'t> {
             Token::End => self.fault("the condition ends too early").help(VALUE),
             Token::Path(_) | Token::Text(_) | Token::Number(_) => missing(),
             Token::Word(word)
-                if words::operands().any(|known| known.eq_ignore_ascii_case(word)) =>
+                if self.operands().any(|known| known.eq_ignore_ascii_case(word)) =>
             {
                 missing()
             }
