@@ -43,12 +43,17 @@ pub struct Arrival<'a> {
     pub content: Content,
     /// The bytes as they came.
     pub body: &'a Bytes,
+    /// What the targets get instead; the bytes as they came are kept.
+    pub changed: Option<&'a Bytes>,
     /// Who gets it.
     pub targets: &'a [ItemId],
     /// Queued, or the state in which it is only recorded (then no target gets it).
     pub state: State,
     /// Why, for any state but Queued.
     pub reason: &'a str,
+    /// What a hook noted. A note or a change is shown in the trace as a hop of its own, from the
+    /// service to itself, that holds the bytes as they came.
+    pub note: &'a str,
 }
 
 /// A message that is on disk and on its way.
@@ -228,12 +233,24 @@ impl Broker {
             priority: Priority::Normal,
             state: arrival.state,
             reason: arrival.reason,
-            body: LegBody::Same,
+            body: arrival
+                .changed
+                .map_or(LegBody::Same, |body| LegBody::New(body)),
         };
         let mut legs: SmallVec<[NewLeg<'_>; 4]> =
             arrival.targets.iter().map(|target| leg(*target)).collect();
         if legs.is_empty() {
             legs.push(leg(arrival.source));
+        }
+        if arrival.changed.is_some() || !arrival.note.is_empty() {
+            // Last, so that the ids of the targets' hops do not depend on it.
+            legs.push(NewLeg {
+                target: arrival.source,
+                priority: Priority::Normal,
+                state: State::Completed,
+                reason: arrival.note,
+                body: LegBody::Same,
+            });
         }
         let appended = self.store.accept(&NewMessage {
             time_ms: self.clock.now_ms(),
@@ -435,9 +452,11 @@ impl Pending<'_> {
             );
             let live = Live {
                 id: MessageId(first.id.0 + nth as u64),
+                body: self.appended.bodies.get(nth).copied().unwrap_or(first.body),
                 ..first
             };
-            self.broker.push(live, Some(arrival.body.clone()));
+            let body = arrival.changed.unwrap_or(arrival.body);
+            self.broker.push(live, Some(body.clone()));
         }
     }
 }

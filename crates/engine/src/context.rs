@@ -20,6 +20,7 @@ use crate::{
     broker::{Accepted, Arrival, Broker, Finish, Leg, Response},
     clock::Clock,
     config::ItemConfig,
+    hooks::{Door, Kept, NotAccepted, Rejected},
     host::Origin,
     stats::ItemStats,
     workers::{Entrance, FarAnswer, FarArrival, FarEngine, FarRequest},
@@ -51,6 +52,7 @@ pub struct ServiceContext {
     pub(crate) stats: Arc<ItemStats>,
     pub(crate) stopping: CancellationToken,
     pub(crate) pool_size: u16,
+    pub(crate) hooks: Door,
 }
 
 impl ServiceContext {
@@ -69,6 +71,7 @@ impl ServiceContext {
             stats,
             stopping,
             pool_size: item.pool_size,
+            hooks: Door::default(), // Those of the configuration are asked by the engine.
         }
     }
 
@@ -97,20 +100,25 @@ impl ServiceContext {
         self.pool_size
     }
 
-    /// Lets a message in, to all of `TargetConfigNames`: durable when this returns.
-    pub async fn accept(&self, origin: Origin<'_>, body: &Bytes) -> Result<Accepted, StoreError> {
+    /// Lets a message in, to all of `TargetConfigNames`: durable when this returns. One that a hook
+    /// rejects is kept, and is an error.
+    pub async fn accept(&self, origin: Origin<'_>, body: &Bytes) -> Result<Accepted, NotAccepted> {
         self.refuse_when_stopping()?;
         let broker = match &self.gate {
             Gate::Here(broker) => broker,
             Gate::Far(far, _) => {
+                let ruled = self.hooks.judge(self, origin, body).await?;
                 let arrival = far_arrival(Entrance::Accept, origin, body);
-                return Ok(far.arrive(arrival).await?.0);
+                let accepted = far.arrive(arrival).await?.0;
+                self.hooks.told(self, origin, body, &ruled, &accepted).await;
+                return Ok(accepted);
             }
         };
         self.count(body);
-        broker
-            .accept(self.arrival(origin, body, &self.targets, State::Queued, ""))
-            .await
+        let ruled = self.hooks.judge(self, origin, body).await?;
+        let accepted = broker.accept(self.ruled(origin, body, &ruled)).await?;
+        self.hooks.told(self, origin, body, &ruled, &accepted).await;
+        Ok(accepted)
     }
 
     /// Lets a message in and waits up to `timeout` for the response of the first target that
@@ -120,7 +128,7 @@ impl ServiceContext {
         origin: Origin<'_>,
         body: &Bytes,
         timeout: Option<Duration>,
-    ) -> Result<(Accepted, Option<Response>), StoreError> {
+    ) -> Result<(Accepted, Option<Response>), NotAccepted> {
         let (accepted, response) = self.begin_request(origin, body).await?;
         let response = match timeout {
             Some(timeout) => tokio::time::timeout(timeout, response).await.ok().flatten(),
@@ -139,7 +147,7 @@ impl ServiceContext {
             Accepted,
             impl Future<Output = Option<Response>> + Send + use<>,
         ),
-        StoreError,
+        NotAccepted,
     > {
         self.refuse_when_stopping()?;
         let broker = match &self.gate {
@@ -149,14 +157,17 @@ impl ServiceContext {
                     wait: true,
                     ..far_arrival(Entrance::Accept, origin, body)
                 };
+                let ruled = self.hooks.judge(self, origin, body).await?;
                 let (accepted, response) = far.arrive(arrival).await?;
+                self.hooks.told(self, origin, body, &ruled, &accepted).await;
                 return Ok((accepted, Either::Right(response)));
             }
         };
         self.count(body);
-        let (accepted, response) = broker
-            .request(self.arrival(origin, body, &self.targets, State::Queued, ""))
-            .await?;
+        let ruled = self.hooks.judge(self, origin, body).await?;
+        let arrival = self.ruled(origin, body, &ruled);
+        let (accepted, response) = broker.request(arrival).await?;
+        self.hooks.told(self, origin, body, &ruled, &accepted).await;
         Ok((accepted, Either::Left(response)))
     }
 
@@ -177,7 +188,7 @@ impl ServiceContext {
                     reason,
                     ..far_arrival(Entrance::Keep, origin, body)
                 };
-                return Ok(far.arrive(arrival).await?.0);
+                return Ok(stored(far.arrive(arrival).await)?.0);
             }
         };
         self.count(body);
@@ -204,7 +215,7 @@ impl ServiceContext {
                     handler,
                     ..far_arrival(Entrance::Bad, origin, body)
                 };
-                return Ok(far.arrive(arrival).await?.0);
+                return Ok(stored(far.arrive(arrival).await)?.0);
             }
         };
         self.count(body);
@@ -216,12 +227,16 @@ impl ServiceContext {
                 .accept(self.arrival(origin, body, &handler, State::Queued, ""))
                 .await;
         }
-        broker
-            .accept(self.arrival(origin, body, &[], State::Error, reason))
-            .await
+        let kept = Kept {
+            state: State::Error,
+            reason: reason.to_owned(),
+            note: String::new(),
+        };
+        let kept = self.hooks.bad(self, origin, body, kept).await;
+        broker.accept(self.kept(origin, body, &kept)).await
     }
 
-    fn arrival<'a>(
+    pub(crate) fn arrival<'a>(
         &self,
         origin: Origin<'a>,
         body: &'a Bytes,
@@ -234,9 +249,11 @@ impl ServiceContext {
             origin: origin.from,
             content: origin.content,
             body,
+            changed: None,
             targets,
             state,
             reason,
+            note: "",
         }
     }
 
@@ -271,14 +288,41 @@ fn far_arrival<'a>(entrance: Entrance, origin: Origin<'a>, body: &'a Bytes) -> F
     }
 }
 
+/// What is kept in any case is not rejected.
+fn stored<T>(result: Result<T, NotAccepted>) -> Result<T, StoreError> {
+    result.map_err(|error| match error {
+        NotAccepted::Store(error) => error,
+        NotAccepted::Rejected(Rejected { reason, .. }) => {
+            StoreError::elsewhere("rejected", &reason)
+        }
+    })
+}
+
 /// The context of a process or an operation; one for each job.
 pub struct HostContext {
     pub(crate) name: Arc<str>,
     pub(crate) gate: Gate,
     pub(crate) stats: Arc<ItemStats>,
     pub(crate) stopping: CancellationToken,
-    /// The message in hand and its body: requests of the host belong to its session.
-    pub(crate) current: Mutex<Option<(Live, Bytes)>>,
+    /// The message in hand: requests of the host belong to its session.
+    pub(crate) current: Mutex<Option<InHand>>,
+}
+
+/// The message that a host has in hand.
+#[derive(Clone)]
+pub(crate) struct InHand {
+    pub(crate) live: Live,
+    /// What is sent where nothing else is given.
+    pub(crate) body: Bytes,
+    /// Whether a hook changed the body, so that it is not the stored one.
+    pub(crate) changed: bool,
+}
+
+impl InHand {
+    /// What a request without a body of its own sends, where that is not the stored body.
+    fn instead(&self) -> Option<Bytes> {
+        self.changed.then(|| self.body.clone())
+    }
 }
 
 impl HostContext {
@@ -300,7 +344,19 @@ impl HostContext {
 
     /// Says which message is in hand; for who drives a host in a worker process.
     pub fn set_current(&self, current: Option<(Live, Bytes)>) {
-        *self.current.lock() = current;
+        *self.current.lock() = current.map(|(live, body)| InHand {
+            live,
+            body,
+            changed: false,
+        });
+    }
+
+    /// A hook changed the message in hand.
+    pub(crate) fn now_sends(&self, body: &Bytes) {
+        if let Some(in_hand) = &mut *self.current.lock() {
+            in_hand.body = body.clone();
+            in_hand.changed = true;
+        }
     }
 
     /// The name of the item.
@@ -379,11 +435,11 @@ impl HostContext {
         priority: Priority,
         timeout: Option<Duration>,
     ) -> Result<FarAnswer, HostError> {
-        let current = self.current.lock().as_ref().map(|(live, _)| live.id);
+        let current = self.current.lock().clone().ok_or_else(no_message)?;
         far.request(FarRequest {
-            current: current.ok_or_else(no_message)?,
+            current: current.live.id,
             target,
-            body,
+            body: body.or_else(|| current.instead()),
             priority,
             timeout,
         })
@@ -398,23 +454,20 @@ impl HostContext {
         priority: Priority,
         how: impl FnOnce(&Finish<'_>) -> Result<T, StoreError>,
     ) -> Result<T, HostError> {
-        let current = self.current.lock().clone();
-        let Some((live, whole)) = current else {
-            return Err(no_message());
-        };
+        let current = self.current.lock().clone().ok_or_else(no_message)?;
         let leg = Leg {
             target: known(broker, target)?,
-            body,
+            body: body.or_else(|| current.instead()),
             priority,
         };
         let finish = Finish {
-            live: &live,
+            live: &current.live,
             state: State::Queued,
-            attempts: live.attempts,
+            attempts: current.live.attempts,
             reason: "",
             note: "",
             reply: None,
-            body: &whole,
+            body: &current.body,
             legs: &[leg],
             response_from: &[],
         };

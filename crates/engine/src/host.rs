@@ -3,13 +3,16 @@
 //! A host sees its context and its message, never the engine. An instance belongs to one job
 //! (`&mut self`, no locks). A panic in a host is caught by its job.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hie_store::{Content, Live, Priority};
 
-use crate::context::{HostContext, ServiceContext};
+use crate::{
+    context::{HostContext, ServiceContext},
+    hooks::{ServiceHooks, message_hooks},
+};
 
 /// Why a host could not start or run, in words for the operator.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -179,17 +182,38 @@ pub fn operation_outcome(result: Result<Outcome, HostError>) -> Outcome {
 /// Lets messages in.
 #[async_trait]
 pub trait BusinessService: std::marker::Send {
+    /// Called once, before anything else.
+    async fn on_init(&mut self, _ctx: &ServiceContext) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    /// The hooks around each message that comes in; asked once, before `on_start`.
+    fn hooks(&self) -> Option<Arc<dyn ServiceHooks>> {
+        None
+    }
+
     /// Takes its resources (binds its port, opens its folder). A failure here fails the start of
     /// the production, or of the item when it is restarted.
     async fn on_start(&mut self, ctx: &ServiceContext) -> Result<(), HostError>;
 
     /// Works until `ctx.stopping()` and returns when what it had in hand is answered.
     async fn run(&mut self, ctx: &ServiceContext) -> Result<(), HostError>;
+
+    /// Lets go of its resources, when `run` has returned.
+    async fn on_stop(&mut self, _ctx: &ServiceContext) {}
+
+    /// Called once, after anything else; also when it could not start. Not after a panic.
+    async fn on_teardown(&mut self, _ctx: &ServiceContext) {}
 }
 
 /// Routes, transforms, orchestrates.
 #[async_trait]
 pub trait BusinessProcess: std::marker::Send {
+    /// Called once, before anything else.
+    async fn on_init(&mut self, _ctx: &HostContext) -> Result<(), HostError> {
+        Ok(())
+    }
+
     /// Takes its resources.
     async fn on_start(&mut self, _ctx: &HostContext) -> Result<(), HostError> {
         Ok(())
@@ -204,11 +228,21 @@ pub trait BusinessProcess: std::marker::Send {
 
     /// Lets go of its resources.
     async fn on_stop(&mut self, _ctx: &HostContext) {}
+
+    /// Called once, after anything else; also when it could not start. Not after a panic.
+    async fn on_teardown(&mut self, _ctx: &HostContext) {}
+
+    message_hooks!();
 }
 
 /// Lets messages out.
 #[async_trait]
 pub trait BusinessOperation: std::marker::Send {
+    /// Called once, before anything else.
+    async fn on_init(&mut self, _ctx: &HostContext) -> Result<(), HostError> {
+        Ok(())
+    }
+
     /// Takes its resources. Must not fail because the peer is down.
     async fn on_start(&mut self, _ctx: &HostContext) -> Result<(), HostError> {
         Ok(())
@@ -232,6 +266,11 @@ pub trait BusinessOperation: std::marker::Send {
 
     /// Lets go of its resources.
     async fn on_stop(&mut self, _ctx: &HostContext) {}
+
+    /// Called once, after anything else; also when it could not start. Not after a panic.
+    async fn on_teardown(&mut self, _ctx: &HostContext) {}
+
+    message_hooks!();
 }
 
 /// What an inbound adapter knows of a message that came in.

@@ -17,6 +17,7 @@ use crate::{
     class::Build,
     config::{ItemConfig, ProductionConfig},
     context::{Gate, HostContext, ServiceContext},
+    hooks::Door,
     job::Job,
     mode::Mode,
     service::ServiceJob,
@@ -163,6 +164,7 @@ impl Item {
                 stats: self.stats.clone(),
                 stopping: self.stopping(),
                 pool_size: self.config.pool_size,
+                hooks: Door::new(self.config.hooks.clone()),
             },
         };
         let (told, started) = oneshot::channel();

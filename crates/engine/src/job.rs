@@ -21,60 +21,14 @@ use crate::{
     class::Build,
     config::{ItemConfig, ProductionConfig},
     context::HostContext,
-    host::{
-        Body, BusinessOperation, BusinessProcess, Message, Outcome, Verdict, operation_outcome,
-        process_outcome,
-    },
+    hooks::{Around, Handled},
+    host::{Body, Message, Outcome, Verdict},
+    instance::Host,
     patience::{Patience, out_of_patience, poison},
     queue::ItemQueue,
     stats::ItemState,
-    workers::{FarHost, Gone, WorkerPool},
+    workers::{Gone, WorkerPool},
 };
-
-/// One host instance, whatever its kind.
-enum Host {
-    Process(Box<dyn BusinessProcess>),
-    Operation(Box<dyn BusinessOperation>),
-    /// It lives in a worker process, which does what the other two are asked for.
-    Far(Box<dyn FarHost>),
-}
-
-impl Host {
-    fn make(config: &ItemConfig, production: &ProductionConfig) -> Result<Self, HostError> {
-        match config.class.build {
-            Build::Process(make) => make(config, production).map(Self::Process),
-            Build::Operation(make) => make(config, production).map(Self::Operation),
-            Build::Service(_) => Err(HostError::new(
-                "wrong-kind",
-                "a service has no queue to work off",
-            )),
-        }
-    }
-
-    async fn on_start(&mut self, ctx: &HostContext) -> Result<(), HostError> {
-        match self {
-            Self::Process(host) => host.on_start(ctx).await,
-            Self::Operation(host) => host.on_start(ctx).await,
-            Self::Far(host) => host.on_start(ctx).await,
-        }
-    }
-
-    async fn on_message(&mut self, ctx: &HostContext, message: &Message) -> Result<Outcome, Gone> {
-        Ok(match self {
-            Self::Process(host) => process_outcome(host.on_message(ctx, message).await),
-            Self::Operation(host) => operation_outcome(host.on_message(ctx, message).await),
-            Self::Far(host) => return host.on_message(ctx, message).await,
-        })
-    }
-
-    async fn on_stop(&mut self, ctx: &HostContext) {
-        match self {
-            Self::Process(host) => host.on_stop(ctx).await,
-            Self::Operation(host) => host.on_stop(ctx).await,
-            Self::Far(host) => host.on_stop(ctx).await,
-        }
-    }
-}
 
 /// What the loop does next.
 enum Next {
@@ -189,16 +143,19 @@ impl Job {
             Some((pool, job)) => Host::Far(pool.host(*job)),
             None => Host::make(&self.item, &self.production)?,
         };
-        let started = AssertUnwindSafe(host.on_start(&self.ctx))
-            .catch_unwind()
-            .await;
-        started.unwrap_or_else(|_| {
-            Err(HostError::new(
+        let starting = AssertUnwindSafe(host.on_start(&self.ctx));
+        match starting.catch_unwind().await {
+            Ok(Ok(())) => Ok(host),
+            Ok(Err(error)) => {
+                let tidying = AssertUnwindSafe(host.on_teardown(&self.ctx));
+                let _ = tidying.catch_unwind().await;
+                Err(error)
+            }
+            Err(_) => Err(HostError::new(
                 "panic",
                 "the host panicked while it started",
-            ))
-        })?;
-        Ok(host)
+            )),
+        }
     }
 
     /// Works one message off, through as many tries as it takes.
@@ -213,41 +170,45 @@ impl Job {
             Ok(body) => body,
             Err(error) => return self.unreadable(&live, &error).await,
         };
-        *self.ctx.current.lock() = Some((live, body.clone()));
         let began = self.ctx.clock().instant();
         let mut falls = 0;
+        let mut spoiled = false;
         let next = loop {
-            let message = Message {
+            if spoiled {
+                match self.start().await {
+                    Some(fresh) => *host = fresh,
+                    None => break self.park(live),
+                }
+            }
+            self.ctx.set_current(Some((live, body.clone())));
+            let mut message = Message {
                 live,
                 source: self.broker.store.item_name(live.source),
                 body: Body(body.clone()),
             };
             let tried = self.ctx.clock().instant();
-            let outcome = AssertUnwindSafe(host.on_message(&self.ctx, &message))
-                .catch_unwind()
-                .await;
-            let tried_out = match outcome {
-                Ok(Ok(outcome)) => Ok(outcome),
-                Ok(Err(gone)) => Err(gone),
-                Err(_) => Err(Gone::panicked()),
+            let mut around = Around::new(self.item.hooks.as_deref(), &self.ctx);
+            let handled = match around.before(&mut message) {
+                Some(ended) => Handled::of(Ok(ended)),
+                None => host.handle(&self.ctx, &mut message).await,
             };
-            let fell = tried_out.is_err();
-            let outcome = match tried_out {
-                Ok(outcome) => outcome,
-                Err(gone) => {
-                    self.note_gone(&gone, Some(live.id.0));
-                    match self.start().await {
-                        Some(fresh) => *host = fresh,
-                        None => break self.park(live),
-                    }
-                    if !gone.by_message {
-                        continue; // It never reached the host: this was no try.
-                    }
+            spoiled = handled.spoiled.is_some();
+            if let Some(gone) = &handled.spoiled {
+                self.note_gone(gone, Some(live.id.0));
+            }
+            let fell = handled.outcome.is_none();
+            let outcome = match (handled.outcome, handled.spoiled) {
+                (Some(outcome), _) => outcome,
+                // It never reached the host: this was no try.
+                (None, Some(gone)) if !gone.by_message => continue,
+                (None, gone) => {
                     falls += 1;
+                    let gone = gone.unwrap_or_else(Gone::panicked);
                     poison(falls, patience.max_attempts, &gone.reason)
                 }
             };
             let outcome = out_of_patience(outcome, began.elapsed(), patience);
+            let outcome = around.after(&message, outcome);
             match outcome.verdict {
                 Verdict::Retry(_) => {
                     live.attempts = live.attempts.saturating_add(1);
@@ -297,8 +258,14 @@ impl Job {
                 }
             }
         };
-        *self.ctx.current.lock() = None;
+        self.ctx.set_current(None);
         self.ctx.stats.note_trying(None);
+        if let (true, Next::Go) = (spoiled, &next) {
+            match self.start().await {
+                Some(fresh) => *host = fresh,
+                None => return Next::Stop,
+            }
+        }
         next
     }
 

@@ -55,15 +55,23 @@ impl ServiceJob {
             Some(pool) => pool.service(),
             None => make(&self.item, &self.production)?,
         };
-        let started = AssertUnwindSafe(service.on_start(&self.ctx))
-            .catch_unwind()
-            .await;
-        started.unwrap_or_else(|_| {
-            Err(HostError::new(
-                "panic",
-                "the service panicked while it started",
-            ))
-        })?;
+        let starting = async {
+            service.on_init(&self.ctx).await?;
+            self.ctx.hooks.set_own(service.hooks());
+            service.on_start(&self.ctx).await
+        };
+        match AssertUnwindSafe(starting).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let tidying = AssertUnwindSafe(service.on_teardown(&self.ctx));
+                let _ = tidying.catch_unwind().await;
+                return Err(error);
+            }
+            Err(_) => {
+                let why = "the service panicked while it started";
+                return Err(HostError::new("panic", why));
+            }
+        }
         self.ctx.stats.set_state(ItemState::Running);
         Ok(service)
     }
@@ -77,6 +85,9 @@ impl ServiceJob {
                 let ended = AssertUnwindSafe(running.run(&self.ctx))
                     .catch_unwind()
                     .await;
+                if ended.is_ok() {
+                    self.let_go(&mut running).await;
+                }
                 if self.ctx.stopping.is_cancelled() {
                     return;
                 }
@@ -100,6 +111,20 @@ impl ServiceJob {
                 }
                 Err(error) => self.failed(error),
             }
+        }
+    }
+
+    /// Lets a service that has ended by itself tidy up.
+    async fn let_go(&self, service: &mut Box<dyn BusinessService>) {
+        let stopping = async {
+            service.on_stop(&self.ctx).await;
+            service.on_teardown(&self.ctx).await;
+        };
+        if AssertUnwindSafe(stopping).catch_unwind().await.is_err() {
+            error!(
+                item = self.ctx.name(),
+                "the service panicked while it stopped"
+            );
         }
     }
 

@@ -8,12 +8,13 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hie_store::{Content, MessageId, Priority, State, StoreError};
+use hie_store::{Content, MessageId, Priority, State};
 
 use crate::{
     HostContext, HostError,
     broker::{Accepted, Response},
     config::{ItemConfig, ProductionConfig},
+    hooks::NotAccepted,
     host::{BusinessService, Message, Outcome},
     stats::ItemStats,
 };
@@ -117,7 +118,8 @@ pub type FarResponse = Pin<Box<dyn Future<Output = Option<Response>> + Send>>;
 #[async_trait]
 pub trait FarEngine: Send + Sync {
     /// Lets a message in; returns when it is on disk.
-    async fn arrive(&self, arrival: FarArrival<'_>) -> Result<(Accepted, FarResponse), StoreError>;
+    async fn arrive(&self, arrival: FarArrival<'_>)
+    -> Result<(Accepted, FarResponse), NotAccepted>;
 
     /// Sends a request in the session of the message in hand.
     async fn request(&self, request: FarRequest<'_>) -> Result<FarAnswer, HostError>;

@@ -18,6 +18,15 @@ use crate::template::Template;
 pub struct Change {
     place: Path,
     value: What,
+    /// The value as it is written.
+    text: Box<str>,
+}
+
+/// The same place and text mean the same.
+impl PartialEq for Change {
+    fn eq(&self, other: &Self) -> bool {
+        (self.place, &self.text) == (other.place, &other.text)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +89,7 @@ impl Change {
         Ok(Change {
             place: path,
             value: what,
+            text: value.into(),
         })
     }
 
@@ -120,7 +130,10 @@ impl Change {
         put: impl FnOnce(&mut Edit) -> Result<(), EditError>,
     ) -> Result<(), ChangeError> {
         let now = Message::parse(edit.bytes());
-        let held = |path: &Path| now.as_ref().is_ok_and(|now| !now.get_all(path).all(<[u8]>::is_empty));
+        let held = |path: &Path| {
+            now.as_ref()
+                .is_ok_and(|now| !now.get_all(path).all(<[u8]>::is_empty))
+        };
         let name = *self.place.segment();
         let segment = Path::from_parts(&name, Index::All, None);
         let absent = segment.is_none_or(|segment| !held(&segment));
@@ -232,11 +245,7 @@ mod tests {
     fn one_path_alone_is_copied_as_it_is_and_with_text_it_is_text() {
         check(&[("PID-2", "{PID-3}")], "|1||4001", "|1|4001^^^R&1.2|4001");
         check(&[("PID-2", "{PID-5.1}")], "|1||4001", "|1|O\\T\\B|4001");
-        check(
-            &[("PID-2", "{PID-5.1}!")],
-            "|1||4001",
-            "|1|O\\T\\B!|4001",
-        );
+        check(&[("PID-2", "{PID-5.1}!")], "|1||4001", "|1|O\\T\\B!|4001");
         check(
             &[("PID-2", "{PID-3} ")],
             "|1||4001",
@@ -269,7 +278,9 @@ mod tests {
 
     #[test]
     fn emptying_what_is_absent_changes_nothing() {
-        for place in ["PID-30", "ZHI-1", "PV1-2", "PID-3.9", "OBX(*)-9", "NK1(*)-1"] {
+        for place in [
+            "PID-30", "ZHI-1", "PV1-2", "PID-3.9", "OBX(*)-9", "NK1(*)-1",
+        ] {
             assert_eq!(changed(&[(place, "")]).expect("possible"), ADT, "{place}");
         }
         assert_eq!(changed(&[("NK1(*)-1", "x")]).expect("possible"), ADT);

@@ -37,6 +37,13 @@ pub struct Expr {
     root: Cond,
 }
 
+/// The same text means the same.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
 impl Expr {
     /// Compiles a condition. Blank text is always true, as a rule without a condition is.
     ///

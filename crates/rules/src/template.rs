@@ -56,8 +56,10 @@ impl Template {
                     at += inside.len() + 2;
                 }
                 '}' => {
-                    return Err(CompileError::new(at, 1, "nothing is open that this } closes")
-                        .help("a plain } is written }}"));
+                    return Err(
+                        CompileError::new(at, 1, "nothing is open that this } closes")
+                            .help("a plain } is written }}"),
+                    );
                 }
                 '^' | '~' | '|' => {
                     let message = format!("{c} divides fields of HL7 and would be escaped here");
@@ -130,8 +132,10 @@ fn value(text: &str, at: usize) -> Result<Value, CompileError> {
         error
     };
     if text.trim().is_empty() {
-        return Err(CompileError::new(at - 1, 2, "nothing stands in these braces")
-            .help("a value of the message is written {PID-5.1}"));
+        return Err(
+            CompileError::new(at - 1, 2, "nothing stands in these braces")
+                .help("a value of the message is written {PID-5.1}"),
+        );
     }
     let value = parser::parse_value(text).map_err(shifted)?;
     match value.is_many() {

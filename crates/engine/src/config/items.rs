@@ -13,7 +13,10 @@ use super::{
     reader::{Fields, Named, Reader, quoted},
     yaml::{Kind, Node},
 };
-use crate::{class::Class, setting::Settings};
+use crate::{
+    class::{Build, Class},
+    setting::Settings,
+};
 
 /// An item with what later checks need to know of its places in the file.
 pub(crate) struct Draft {
@@ -67,7 +70,11 @@ impl Reader<'_> {
             return None;
         };
         let given = self.item_settings(class, &fields, node.at, item);
-        let config = item_config(class, &fields, given.settings, node.at.line);
+        let mut config = item_config(class, &fields, given.settings, node.at.line);
+        if let Some(node) = fields.nodes.get("hooks").copied() {
+            let service = matches!(class.build, Build::Service(_));
+            config.hooks = self.hooks(node, service, item);
+        }
         let places = fields.places.into_iter().chain(given.places).collect();
         let names = given.names;
         let sound = self.errors.count() == errors_before;
@@ -142,6 +149,7 @@ fn item_config(
         settings,
         retention_age: retention_age(&fields.values),
         retention_bytes: bytes(&fields.values, "RetentionSize"),
+        hooks: None,
         line,
     }
 }

@@ -262,6 +262,7 @@ pub(crate) const ITEM_SHAPE: Shape = Shape {
         &["adapter", "Adapter"],
         &["host", "Host"],
         &["settings", "Settings"],
+        &["hooks"],
     ],
     later: &[
         "Foreground",

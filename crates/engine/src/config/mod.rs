@@ -5,6 +5,8 @@
 
 pub mod common;
 mod error;
+mod hook_keys;
+mod hooks;
 mod items;
 mod keys;
 mod lines;
@@ -33,7 +35,7 @@ pub use load::{FILE_MAX_BYTES, load, parse};
 pub use reference::reference;
 pub use schema::schema;
 
-use crate::{class::Class, setting::Settings};
+use crate::{class::Class, hooks::Hooks, setting::Settings};
 
 /// What `-1` means for the retention of one item: longer than any archive, and small enough that
 /// adding it to a time cannot overflow.
@@ -120,6 +122,8 @@ pub struct ItemConfig {
     pub retention_age: Option<Duration>,
     /// How many bytes its finished messages may take, where it differs from the engine's.
     pub retention_bytes: Option<u64>,
+    /// Its message hooks; none: it has none.
+    pub hooks: Option<Arc<Hooks>>,
     /// The line of the file where it begins, from 1.
     pub line: usize,
 }

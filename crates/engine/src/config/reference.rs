@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{common, keys};
+use super::{common, hook_keys, keys};
 use crate::{
     class::{Class, Registry},
     setting::{SettingDef, SettingType, Target},
@@ -76,6 +76,7 @@ fn page(out: &mut String, registry: &Registry) -> fmt::Result {
         "A list. Every item has these, and the settings of its class.",
     )?;
     table(out, keys::ITEM.iter())?;
+    hooks(out)?;
     rules(out)?;
     let kinds = [
         ("Services", "Service", common::SERVICE),
@@ -95,6 +96,31 @@ fn page(out: &mut String, registry: &Registry) -> fmt::Result {
 
 fn section(out: &mut String, key: &str, what: &str) -> fmt::Result {
     writeln!(out, "\n## `{key}:`\n\n{what}\n")
+}
+
+fn hooks(out: &mut String) -> fmt::Result {
+    section(
+        out,
+        "hooks",
+        "Part of an item: what is done with each message before it is processed, after it, and \
+         when that fails. Three lists, each in the order of the file; conditions are those of \
+         [rules](rules.md). The [guide](../guides/hooks.md) shows them at work.",
+    )?;
+    writeln!(
+        out,
+        "An entry of `on_before_process:`; at least one of `reject`, `set` and `tag`, and not \
+         `reject` with `set`. `set:` is a mapping from places to values, such as \
+         `{{PID-3.4: NHS, ZHI-1: '{{MSH-4}}'}}`: a value in braces is had from the message.\n"
+    )?;
+    table(out, hook_keys::BEFORE_HOOK_SHAPE.values.iter())?;
+    writeln!(out, "\nAn entry of `on_after_process:`\n")?;
+    table(out, hook_keys::AFTER_HOOK_SHAPE.values.iter())?;
+    writeln!(
+        out,
+        "\nAn entry of `on_process_error:`; at least one besides `when`. The first whose condition \
+         holds decides; those with nothing but a `tag` leave that to the ones behind them:\n"
+    )?;
+    table(out, hook_keys::ERROR_HOOK_SHAPE.values.iter())
 }
 
 fn rules(out: &mut String) -> fmt::Result {

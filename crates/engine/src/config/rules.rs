@@ -243,7 +243,7 @@ impl Reader<'_> {
 }
 
 /// The value under one of these keys.
-fn find<'n>(node: &'n Node, names: &[&str]) -> Option<&'n Node> {
+pub(crate) fn find<'n>(node: &'n Node, names: &[&str]) -> Option<&'n Node> {
     let Kind::Mapping(entries) = &node.kind else {
         return None;
     };

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{common, keys, keys::Shape};
+use super::{common, hook_keys, keys, keys::Shape};
 use crate::{
     class::{Class, Registry},
     setting::{SettingDef, SettingType, Target},
@@ -28,6 +28,7 @@ pub fn schema(registry: &Registry) -> Json {
         "namedRuleSet".into(),
         object(&keys::NAMED_RULE_SET_SHAPE, &parts),
     );
+    defs.insert("hooks".into(), hooks());
     defs.insert("item".into(), item(registry));
     for class in registry.0 {
         defs.insert(class.name.into(), class_schema(class));
@@ -225,9 +226,44 @@ fn any_case(words: &[&str]) -> String {
     words.join("|")
 }
 
+/// The hooks of an item.
+fn hooks() -> Json {
+    let value = json!({"type": ["string", "number", "boolean", "null"]});
+    let set = [(
+        "set",
+        json!({
+            "description": "Places and what is put there; `{PID-5.1}` in a value is had from the message.",
+            "type": "object",
+            "additionalProperties": value,
+        }),
+    )];
+    let list = |entry: Json| json!({"type": ["array", "null"], "items": entry});
+    let mut hooks = object(
+        &hook_keys::HOOKS_SHAPE,
+        &[
+            (
+                "on_before_process",
+                list(object(&hook_keys::BEFORE_HOOK_SHAPE, &set)),
+            ),
+            (
+                "on_after_process",
+                list(object(&hook_keys::AFTER_HOOK_SHAPE, &[])),
+            ),
+            (
+                "on_process_error",
+                list(object(&hook_keys::ERROR_HOOK_SHAPE, &[])),
+            ),
+        ],
+    );
+    if let Some(kind) = hooks.get_mut("type") {
+        *kind = json!(["object", "null"]);
+    }
+    hooks
+}
+
 /// An item: its own keys, and by its class what its settings are.
 fn item(registry: &Registry) -> Json {
-    let mut item = object(&keys::ITEM_SHAPE, &[]);
+    let mut item = object(&keys::ITEM_SHAPE, &[("hooks", reference("hooks"))]);
     let class_names: Vec<&str> = registry
         .0
         .iter()

@@ -166,6 +166,7 @@ pub(crate) fn item(
         settings: all,
         retention_age: None,
         retention_bytes: None,
+        hooks: None,
         line: 1,
     }
 }

@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hie_engine::{ServiceContext, host::Origin};
+use hie_engine::{ServiceContext, hooks::NotAccepted, host::Origin};
 use hie_store::{Content, StoreError};
 use tracing::{error, warn};
 
@@ -183,7 +183,11 @@ impl Taker {
             content: self.content,
         };
         match &part.bad {
-            None => ctx.accept(origin, &part.body).await.map(drop),
+            // What a hook rejects is kept, counted and logged by then: the file is done with it.
+            None => match ctx.accept(origin, &part.body).await {
+                Ok(_) | Err(NotAccepted::Rejected(_)) => Ok(()),
+                Err(NotAccepted::Store(error)) => Err(error),
+            },
             Some(reason) => {
                 warn!(
                     item = ctx.name(),

@@ -366,7 +366,9 @@ impl<'t> Parser<'t> {
             Token::End => self.fault("the condition ends too early").help(VALUE),
             Token::Path(_) | Token::Text(_) | Token::Number(_) => missing(),
             Token::Word(word)
-                if self.operands().any(|known| known.eq_ignore_ascii_case(word)) =>
+                if self
+                    .operands()
+                    .any(|known| known.eq_ignore_ascii_case(word)) =>
             {
                 missing()
             }

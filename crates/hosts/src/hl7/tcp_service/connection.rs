@@ -6,12 +6,12 @@
 use std::{net::SocketAddr, sync::atomic::Ordering};
 
 use bytes::Bytes;
-use hie_engine::{ServiceContext, host::Origin, setting::Settings};
+use hie_engine::{ServiceContext, hooks::NotAccepted, host::Origin, setting::Settings};
 use hie_hl7::Message;
 use hie_mllp::{
     FrameReader, FrameWriter, Framing, Limits, ReadError, ReadHalf, Stream, Timeouts, WriteHalf,
 };
-use hie_store::{Content, State, StoreError};
+use hie_store::{Content, State};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -160,7 +160,7 @@ impl<'a> Connection<'a> {
             .await
         {
             Ok(accepted) => self.refuse(None, Fault::Content, false, reason, accepted.first_id.0),
-            Err(error) => return self.not_taken(None, false, &error),
+            Err(error) => return self.not_taken(None, false, error),
         }
         After::Read
     }
@@ -185,7 +185,7 @@ impl<'a> Connection<'a> {
                 self.refuse(message.as_ref(), Fault::Content, commit, &reason, id);
                 After::Read
             }
-            Err(error) => self.not_taken(None, false, &error),
+            Err(error) => self.not_taken(None, false, error),
         };
         self.send_answer().await?;
         Ok(after)
@@ -199,21 +199,30 @@ impl<'a> Connection<'a> {
         match kept.await {
             Ok(_) => After::Read,
             Err(error) => {
-                self.not_taken(None, false, &error);
+                self.not_taken(None, false, error);
                 self.answer.clear();
                 After::Close
             }
         }
     }
 
-    /// The engine cannot take the message: say so, or, when it is stopping, say nothing and close;
+    /// The message is not taken. A hook rejected it: say why. The engine cannot take it: say so, or, when it is stopping, say nothing and close;
     /// a sender takes silence for "send again", and some take a refusal for "skip".
     pub(super) fn not_taken(
         &mut self,
         message: Option<&Message<'_>>,
         commit: bool,
-        error: &StoreError,
+        error: impl Into<NotAccepted>,
     ) -> After {
+        let error = match error.into() {
+            // It is kept, counted and logged: the sender learns why it went nowhere.
+            NotAccepted::Rejected(rejected) => {
+                let (reason, id) = (rejected.reason, rejected.id.0);
+                self.refuse(message, Fault::Content, commit, &reason, id);
+                return After::Read;
+            }
+            NotAccepted::Store(error) => error,
+        };
         if self.ctx.stopping().is_cancelled() {
             return After::Close;
         }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use hie_engine::{
     broker::{Accepted, Response},
+    hooks::{self, NotAccepted},
     setting::Settings,
 };
 use hie_hl7::{AckCode, Message};
@@ -96,16 +97,16 @@ impl Connection<'_> {
                 );
                 After::Read
             }
-            Err(error) => self.not_taken(Some(message), commit, &error),
+            Err(error) => self.not_taken(Some(message), commit, error),
         }
     }
 
     async fn silently(&mut self, body: &Bytes) -> After {
         match self.ctx.accept(self.origin(), body).await {
-            Ok(_) => After::Read,
+            Ok(_) | Err(NotAccepted::Rejected(_)) => After::Read,
             // Without answers, closing is the only way to tell the sender.
             Err(error) => {
-                self.not_taken(None, false, &error);
+                self.not_taken(None, false, error);
                 After::Close
             }
         }
@@ -147,7 +148,7 @@ impl Connection<'_> {
         let (accepted, response) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                let after = self.not_taken(Some(message), commit != Wanted::Never, &error);
+                let after = self.not_taken(Some(message), commit != Wanted::Never, error);
                 if !commit.takes(false) && !application.takes(false) {
                     self.answer.clear();
                 }
@@ -205,7 +206,10 @@ impl Connection<'_> {
             }
             Some(response) => (
                 Fault::Content,
-                format!("the target ended in state {}", response.state.name()),
+                match hooks::rejection(&response.reason) {
+                    Some(reason) => reason.to_owned(),
+                    None => format!("the target ended in state {}", response.state.name()),
+                },
             ),
             None => (
                 Fault::System,

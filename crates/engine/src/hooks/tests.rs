@@ -1,0 +1,1 @@
+//! What configured hooks say of a message.
