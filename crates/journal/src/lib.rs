@@ -27,6 +27,7 @@ mod repair;
 mod segment;
 mod segment_log;
 mod space;
+mod sync;
 mod table;
 mod ticket;
 mod verify;

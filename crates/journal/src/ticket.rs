@@ -10,16 +10,17 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, Waker},
 };
 
-use parking_lot::{Condvar, Mutex};
-
-use crate::{LogError, Position};
+use crate::{
+    LogError, Position,
+    sync::{
+        Arc, Condvar, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+        wait,
+    },
+};
 
 /// Proof that a record is on disk. Only this crate can make one, so a positive acknowledgement
 /// that asks for it cannot be sent too early.
@@ -149,7 +150,7 @@ impl Ticket {
             match &*state {
                 State::Durable => return Ok(Durable(())),
                 State::Failed(error) => return Err(error.clone()),
-                State::Pending(_) => self.commit.done.wait(&mut state),
+                State::Pending(_) => state = wait(&self.commit.done, state),
             }
         }
     }

@@ -22,6 +22,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("hie", 6),
     // No part of the product: it looks at the tree from outside.
     ("hie-tidy", 7),
+    // Takes single modules by path and checks their threads.
+    ("hie-loom", 7),
     // Drives the binary and its parts; nothing depends on it.
     ("hie-bench", 7),
 ];
