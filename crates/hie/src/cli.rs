@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     check::Check, completions::Completions, demo::Demo, journal::Journal, messages::Messages,
-    purge::Purge, queues::Queues, reference::Reference, resend::Resend, run::Run, schema::Schema,
-    send::Send, show::Show, status::StatusArgs, trace::Trace,
+    new::New, purge::Purge, queues::Queues, reference::Reference, resend::Resend, run::Run,
+    schema::Schema, send::Send, show::Show, status::StatusArgs, trace::Trace,
 };
 
 /// HIE: a healthcare integration engine.
@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Journal(Journal),
     /// Let go of finished messages made before a time
     Purge(Purge),
+    /// Begin a host of your own
+    #[command(subcommand)]
+    New(New),
     /// Print the JSON schema of the configuration, for editors
     Schema(Schema),
     /// Print a reference page in Markdown

@@ -8,4 +8,5 @@ mod common;
 mod acting;
 mod lifecycle;
 mod reading;
+mod starting;
 mod upkeep;
