@@ -20,6 +20,7 @@ use crate::{
     broker::{Accepted, Arrival, Broker, Finish, Leg, Response},
     clock::Clock,
     config::ItemConfig,
+    hold::Hold,
     hooks::{Door, Kept, NotAccepted, Rejected},
     host::Origin,
     stats::ItemStats,
@@ -53,6 +54,7 @@ pub struct ServiceContext {
     pub(crate) stopping: CancellationToken,
     pub(crate) pool_size: u16,
     pub(crate) hooks: Door,
+    pub(crate) hold: Hold,
 }
 
 impl ServiceContext {
@@ -72,6 +74,7 @@ impl ServiceContext {
             stopping,
             pool_size: item.pool_size,
             hooks: Door::default(), // Those of the configuration are asked by the engine.
+            hold: Hold::default(),  // The engine's end of the way holds what comes.
         }
     }
 
@@ -103,12 +106,12 @@ impl ServiceContext {
     /// Lets a message in, to all of `TargetConfigNames`: durable when this returns. One that a hook
     /// rejects is kept, and is an error.
     pub async fn accept(&self, origin: Origin<'_>, body: &Bytes) -> Result<Accepted, NotAccepted> {
-        self.refuse_when_stopping()?;
+        self.admitted().await?;
         let broker = match &self.gate {
             Gate::Here(broker) => broker,
             Gate::Far(far, _) => {
                 let ruled = self.hooks.judge(self, origin, body).await?;
-                let arrival = far_arrival(Entrance::Accept, origin, body);
+                let arrival = FarArrival::new(Entrance::Accept, origin, body);
                 let accepted = far.arrive(arrival).await?.0;
                 self.hooks.told(self, origin, body, &ruled, &accepted).await;
                 return Ok(accepted);
@@ -149,13 +152,13 @@ impl ServiceContext {
         ),
         NotAccepted,
     > {
-        self.refuse_when_stopping()?;
+        self.admitted().await?;
         let broker = match &self.gate {
             Gate::Here(broker) => broker,
             Gate::Far(far, _) => {
                 let arrival = FarArrival {
                     wait: true,
-                    ..far_arrival(Entrance::Accept, origin, body)
+                    ..FarArrival::new(Entrance::Accept, origin, body)
                 };
                 let ruled = self.hooks.judge(self, origin, body).await?;
                 let (accepted, response) = far.arrive(arrival).await?;
@@ -179,14 +182,14 @@ impl ServiceContext {
         state: State,
         reason: &str,
     ) -> Result<Accepted, StoreError> {
-        self.refuse_when_stopping()?;
+        self.admitted().await?;
         let broker = match &self.gate {
             Gate::Here(broker) => broker,
             Gate::Far(far, _) => {
                 let arrival = FarArrival {
                     state,
                     reason,
-                    ..far_arrival(Entrance::Keep, origin, body)
+                    ..FarArrival::new(Entrance::Keep, origin, body)
                 };
                 return Ok(stored(far.arrive(arrival).await)?.0);
             }
@@ -206,14 +209,14 @@ impl ServiceContext {
         reason: &str,
         handler: Option<&str>,
     ) -> Result<Accepted, StoreError> {
-        self.refuse_when_stopping()?;
+        self.admitted().await?;
         let broker = match &self.gate {
             Gate::Here(broker) => broker,
             Gate::Far(far, _) => {
                 let arrival = FarArrival {
                     reason,
                     handler,
-                    ..far_arrival(Entrance::Bad, origin, body)
+                    ..FarArrival::new(Entrance::Bad, origin, body)
                 };
                 return Ok(stored(far.arrive(arrival).await)?.0);
             }
@@ -264,27 +267,20 @@ impl ServiceContext {
             .fetch_add(body.len() as u64, Ordering::Relaxed);
     }
 
-    /// After a stop began nothing is acknowledged any more: its sender keeps it and sends it again.
-    fn refuse_when_stopping(&self) -> Result<(), StoreError> {
+    /// Waits while the item is paused; a service that looks for messages asks before it looks.
+    pub async fn resumed(&self) {
+        self.hold.pass(&self.stopping).await;
+    }
+
+    /// While the item is paused a message waits here, unanswered. After a stop began nothing is
+    /// acknowledged any more: its sender keeps it and sends it again.
+    async fn admitted(&self) -> Result<(), StoreError> {
+        self.resumed().await;
         if self.stopping.is_cancelled() {
             Err(hie_journal::LogError::Closed.into())
         } else {
             Ok(())
         }
-    }
-}
-
-/// The counters of an arrival are the engine's: a worker's context counts nothing twice.
-fn far_arrival<'a>(entrance: Entrance, origin: Origin<'a>, body: &'a Bytes) -> FarArrival<'a> {
-    FarArrival {
-        entrance,
-        origin: origin.from,
-        content: origin.content,
-        body,
-        state: State::Queued,
-        reason: "",
-        handler: None,
-        wait: false,
     }
 }
 

@@ -9,24 +9,20 @@ use hie_store::{Keep, RetentionPolicy};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{broker::Broker, config::ProductionConfig};
+use crate::{broker::Broker, config::ProductionConfig, production::Current};
 
 /// How often retention runs. It frees whole segments, so more often would find nothing.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until the production stops.
-pub(crate) async fn run(
-    config: Arc<ProductionConfig>,
-    broker: Arc<Broker>,
-    stopping: CancellationToken,
-) {
-    let policy = Arc::new(policy(&config));
+pub(crate) async fn run(config: Current, broker: Arc<Broker>, stopping: CancellationToken) {
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        let (store, policy, now_ms) = (broker.store.clone(), policy.clone(), broker.clock.now_ms());
+        let policy = policy(&config.read());
+        let (store, now_ms) = (broker.store.clone(), broker.clock.now_ms());
         let retained = tokio::task::spawn_blocking(move || store.retain(&policy, now_ms)).await;
         match retained {
             Ok(Ok(report)) if report.segments > 0 || report.headers > 0 => info!(

@@ -1,14 +1,14 @@
 //! One item at work: its configuration, its counters, and what runs of it now.
 //!
-//! Owns starting and stopping of a single item, whatever its kind and mode. The order among items
-//! is [`production`](crate::production)'s.
+//! Owns starting and stopping of a single item, whatever its kind and mode, and what an operator
+//! decided about it by hand. What becomes of a host that fails is the
+//! [`supervisor`](crate::supervisor)'s; the order among items is [`production`](crate::production)'s.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use hie_store::ItemId;
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::{
@@ -17,13 +17,19 @@ use crate::{
     class::Build,
     config::{ItemConfig, ProductionConfig},
     context::{Gate, HostContext, ServiceContext},
+    hold::Hold,
     hooks::Door,
+    in_hand::InHand,
     job::Job,
     mode::Mode,
     service::ServiceJob,
     stats::{ItemState, ItemStats},
+    supervisor::Supervisor,
     workers::{Seat, WorkerPool, WorkerStatus, Workers},
 };
+
+/// How long the start of an item is waited for; one that takes longer goes on by itself.
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an item needs of its production to run.
 #[derive(Clone)]
@@ -42,13 +48,22 @@ pub struct Item {
     pub id: ItemId,
     /// Its counters and state.
     pub stats: Arc<ItemStats>,
+    life: Arc<Life>,
+}
+
+/// What outlives a change of the item's configuration.
+#[derive(Default)]
+struct Life {
+    hold: Hold,
+    /// Whether an operator disabled or enabled it by hand.
+    disabled: Mutex<Option<bool>>,
     run: Mutex<Run>,
 }
 
 /// What runs of an item: replaced at each start.
 #[derive(Default)]
 struct Run {
-    stopping: CancellationToken,
+    supervisor: Option<Arc<Supervisor>>,
     tasks: Vec<JoinHandle<()>>,
     pool: Option<Arc<dyn WorkerPool>>,
 }
@@ -60,7 +75,7 @@ impl Item {
             config,
             id,
             stats,
-            run: Mutex::default(),
+            life: Arc::default(),
         }
     }
 
@@ -74,32 +89,73 @@ impl Item {
         self.config.class.build.kind()
     }
 
-    /// Starts it, unless it is disabled. A service that cannot take its resources is an error;
-    /// jobs try again by themselves.
-    pub(crate) async fn start(&self, world: &World) -> Result<(), HostError> {
-        if !self.config.enabled {
-            self.stats.set_state(ItemState::Disabled);
-            return Ok(());
-        }
-        self.stats.set_state(ItemState::Starting);
-        *self.run.lock() = Run::default();
-        let started = if self.is_service() {
-            self.start_service(world).await
-        } else {
-            self.start_jobs(world)
-        };
-        if let Err(error) = &started {
-            self.stats.set_state(ItemState::Error);
-            self.stats.note_error(error.message.clone());
-            self.stopping().cancel();
-        }
-        started
+    /// Whether it should not run: by its configuration or by an operator.
+    pub fn is_disabled(&self) -> bool {
+        let by_hand = *self.life.disabled.lock();
+        by_hand.unwrap_or(!self.config.enabled)
     }
 
-    fn start_jobs(&self, world: &World) -> Result<(), HostError> {
+    /// Whether an operator holds it.
+    pub fn is_paused(&self) -> bool {
+        self.life.hold.is_on()
+    }
+
+    /// What supervises it, while it runs.
+    pub fn supervisor(&self) -> Option<Arc<Supervisor>> {
+        self.life.run.lock().supervisor.clone()
+    }
+
+    /// Starts it, unless it is disabled. What cannot start is the supervisor's from here on.
+    pub(crate) fn start(&self, world: &World) {
+        if self.is_disabled() {
+            self.stats.set_state(ItemState::Disabled);
+            return;
+        }
+        let posts = if self.is_service() {
+            1
+        } else {
+            self.config.jobs()
+        };
+        let supervisor = Supervisor::new(
+            &self.config,
+            self.stats.clone(),
+            world.broker.clock.clone(),
+            self.life.hold.clone(),
+            posts,
+        );
+        *self.life.run.lock() = Run {
+            supervisor: Some(supervisor.clone()),
+            ..Run::default()
+        };
+        let spawned = if self.is_service() {
+            self.start_service(world, &supervisor)
+        } else {
+            self.start_jobs(world, &supervisor)
+        };
+        if let Err(error) = spawned {
+            supervisor.give_up("it cannot run", &error);
+        }
+    }
+
+    /// Waits until each of its hosts has started or failed once; the error of one that is not up.
+    /// A start that takes very long counts as begun.
+    pub(crate) async fn settled(&self) -> Result<(), HostError> {
+        let Some(supervisor) = self.supervisor() else {
+            return Ok(());
+        };
+        let settled = tokio::time::timeout(START_PATIENCE, supervisor.settled()).await;
+        settled.unwrap_or_else(|_| {
+            let seconds = START_PATIENCE.as_secs();
+            let text = format!("it has not started within {seconds} s");
+            Err(HostError::new("start-slow", text))
+        })
+    }
+
+    fn start_jobs(&self, world: &World, supervisor: &Arc<Supervisor>) -> Result<(), HostError> {
         let mode = Mode::of(&self.config);
         let queue = world.broker.queue(self.id);
         let pool = self.pool(world)?;
+        let delivers = matches!(self.config.class.build, Build::Operation(_));
         for job in 0..self.config.jobs() {
             let job = Job {
                 production: world.config.clone(),
@@ -108,12 +164,15 @@ impl Item {
                     name: self.config.name.as_str().into(),
                     gate: Gate::Here(world.broker.clone()),
                     stats: self.stats.clone(),
-                    stopping: self.stopping(),
+                    stopping: supervisor.stopping().clone(),
                     current: Mutex::default(),
                 },
                 queue: queue.clone(),
                 broker: world.broker.clone(),
                 workers: pool.clone().map(|pool| (pool, job)),
+                post: supervisor.post(),
+                hold: self.life.hold.clone(),
+                in_hand: InHand::new(queue.clone(), self.stats.clone(), delivers),
             };
             self.spawn(mode, 1, job.run())?;
         }
@@ -137,17 +196,17 @@ impl Item {
             item: self.config.clone(),
             stats: self.stats.clone(),
         })?;
-        self.run.lock().pool = Some(pool.clone());
+        self.life.run.lock().pool = Some(pool.clone());
         Ok(Some(pool))
     }
 
     /// What an operator wants to know of its worker processes; empty in other modes.
     pub fn workers(&self) -> Vec<WorkerStatus> {
-        let pool = self.run.lock().pool.clone();
+        let pool = self.life.run.lock().pool.clone();
         pool.map(|pool| pool.status()).unwrap_or_default()
     }
 
-    async fn start_service(&self, world: &World) -> Result<(), HostError> {
+    fn start_service(&self, world: &World, supervisor: &Arc<Supervisor>) -> Result<(), HostError> {
         let targets = self.config.settings.list("TargetConfigNames");
         let job = ServiceJob {
             production: world.config.clone(),
@@ -162,20 +221,15 @@ impl Item {
                     .collect(),
                 gate: Gate::Here(world.broker.clone()),
                 stats: self.stats.clone(),
-                stopping: self.stopping(),
+                stopping: supervisor.stopping().clone(),
                 pool_size: self.config.pool_size,
+                hold: self.life.hold.clone(),
                 hooks: Door::new(self.config.hooks.clone()),
             },
+            post: supervisor.post(),
         };
-        let (told, started) = oneshot::channel();
         let threads = usize::from(self.config.pool_size);
-        self.spawn(Mode::of(&self.config), threads, job.live(told))?;
-        started.await.unwrap_or_else(|_| {
-            Err(HostError::new(
-                "panic",
-                "the service ended before it had started",
-            ))
-        })
+        self.spawn(Mode::of(&self.config), threads, job.live())
     }
 
     fn spawn(
@@ -189,42 +243,58 @@ impl Item {
             .map_err(|error| {
                 HostError::new("no-thread", format!("cannot start a thread: {error}"))
             })?;
-        self.run.lock().tasks.push(task);
+        self.life.run.lock().tasks.push(task);
         Ok(())
-    }
-
-    fn stopping(&self) -> CancellationToken {
-        self.run.lock().stopping.clone()
     }
 
     /// Tells it to finish what it has in hand and take nothing more.
     pub(crate) fn halt(&self) {
-        if matches!(
-            self.stats.state(),
-            ItemState::Starting | ItemState::Running | ItemState::Error
-        ) {
-            self.stats.set_state(ItemState::Stopping);
+        if let Some(supervisor) = self.supervisor() {
+            supervisor.halt();
         }
-        self.run.lock().stopping.cancel();
     }
 
     /// Waits until it has stopped, at most until `deadline`; then cuts it off: what it had in hand
-    /// is unfinished in the log and comes again. Whether it stopped by itself.
+    /// goes back to its queue, unfinished in the log. Whether it stopped by itself.
     pub(crate) async fn join(&self, deadline: tokio::time::Instant) -> bool {
-        let tasks = std::mem::take(&mut self.run.lock().tasks);
+        let tasks = std::mem::take(&mut self.life.run.lock().tasks);
         let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
-        let all = futures_util::future::join_all(tasks);
-        let in_time = tokio::time::timeout_at(deadline, all).await.is_ok();
+        let mut all = std::pin::pin!(futures_util::future::join_all(tasks));
+        let in_time = tokio::time::timeout_at(deadline, &mut all).await.is_ok();
         if !in_time {
             warn!(
                 item = self.config.name,
                 "did not stop within ShutdownTimeout and is cut off; what it had in hand comes again"
             );
             aborts.iter().for_each(tokio::task::AbortHandle::abort);
+            // Each is dropped at its next point of rest, and puts back what it had.
+            let _ = tokio::time::timeout(CUT_PATIENCE, all).await;
         }
-        if self.stats.state() == ItemState::Stopping {
-            self.stats.set_state(ItemState::Stopped);
+        let state = if self.is_disabled() {
+            ItemState::Disabled
+        } else {
+            ItemState::Stopped
+        };
+        match self.supervisor() {
+            Some(supervisor) => supervisor.halted(state),
+            None => self.stats.set_state(state),
         }
         in_time
     }
+
+    /// Holds it, or lets it go on.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.life.hold.set(paused);
+        if let Some(supervisor) = self.supervisor() {
+            supervisor.refresh();
+        }
+    }
+
+    /// Notes that an operator disabled or enabled it; none: as the configuration says.
+    pub(crate) fn set_disabled(&self, disabled: Option<bool>) {
+        *self.life.disabled.lock() = disabled;
+    }
 }
+
+/// How long the end of a job that is cut off is waited for. One that blocks its thread does not end.
+const CUT_PATIENCE: Duration = Duration::from_millis(500);

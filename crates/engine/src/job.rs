@@ -6,7 +6,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,12 +21,14 @@ use crate::{
     class::Build,
     config::{ItemConfig, ProductionConfig},
     context::HostContext,
+    hold::Hold,
     hooks::{Around, Handled},
     host::{Body, Message, Outcome, Verdict},
+    in_hand::InHand,
     instance::Host,
     patience::{Patience, out_of_patience, poison},
     queue::ItemQueue,
-    stats::ItemState,
+    supervisor::Post,
     workers::{Gone, WorkerPool},
 };
 
@@ -45,6 +47,9 @@ pub(crate) struct Job {
     pub(crate) broker: Arc<Broker>,
     /// Where its host lives, if not in this process, and which of the item's jobs it is.
     pub(crate) workers: Option<(Arc<dyn WorkerPool>, usize)>,
+    pub(crate) post: Post,
+    pub(crate) hold: Hold,
+    pub(crate) in_hand: InHand,
 }
 
 impl Job {
@@ -62,8 +67,18 @@ impl Job {
             let entry = tokio::select! {
                 biased;
                 () = self.ctx.stopping.cancelled() => break,
+                () = self.hold.taken() => {
+                    self.hold.pass(&self.ctx.stopping).await;
+                    continue;
+                }
                 entry = self.queue.take() => entry,
-                () = self.idle(&mut host) => continue,
+                gone = self.idle(&mut host) => {
+                    match self.replace(&gone, None).await {
+                        Some(fresh) => host = fresh,
+                        None => return,
+                    }
+                    continue;
+                }
             };
             if let Next::Stop = self
                 .handle(&mut host, &patience, entry.live, entry.body)
@@ -75,87 +90,83 @@ impl Job {
         host.on_stop(&self.ctx).await;
     }
 
-    /// Never returns unless the host has something to do when idle; cancelled by the next entry.
-    async fn idle(&self, host: &mut Host) {
-        match host {
-            Host::Operation(operation) => {
-                if let Some(limit) = operation.idle_limit() {
-                    tokio::time::sleep(limit).await;
-                    operation.on_idle(&self.ctx).await;
+    /// Lets the host do what it does when nothing comes; returns only when that brought it down.
+    /// Cancelled by the next entry.
+    async fn idle(&self, host: &mut Host) -> Gone {
+        let idling = async {
+            match host {
+                Host::Operation(operation) => {
+                    if let Some(limit) = operation.idle_limit() {
+                        tokio::time::sleep(limit).await;
+                        operation.on_idle(&self.ctx).await;
+                    }
                 }
+                Host::Far(far) => return far.gone().await,
+                Host::Process(_) => {}
             }
-            Host::Far(far) => {
-                let gone = far.gone().await;
-                self.note_gone(&gone, None);
-                if let Some(fresh) = self.start().await {
-                    *host = fresh;
-                    return;
-                }
-            }
-            Host::Process(_) => {}
-        }
-        std::future::pending().await
+            std::future::pending().await
+        };
+        let idled = AssertUnwindSafe(idling).catch_unwind().await;
+        idled.unwrap_or_else(|_| Gone::panicked())
     }
 
-    /// A host is down: whatever brought it down stops here.
-    fn note_gone(&self, gone: &Gone, message: Option<u64>) {
-        if gone.by_message {
-            let panics = &self.ctx.stats.panics;
-            panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    /// A host is down: whatever brought it down stops here, and another one takes its post if the
+    /// supervisor has it so. None: the job is over.
+    async fn replace(&self, gone: &Gone, message: Option<u64>) -> Option<Host> {
+        let error = HostError::new("host-down", gone.reason.clone());
+        if let Some(message) = message {
+            warn!(
+                item = self.name(),
+                message, "{}; the message goes back", gone.reason
+            );
         }
-        self.ctx.stats.note_error(gone.reason.clone());
-        error!(
-            item = self.name(),
-            message, "{}; the host starts anew", gone.reason
-        );
+        let next = if gone.by_message {
+            self.ctx.stats.panics.fetch_add(1, Ordering::Relaxed);
+            self.post.panicked(&error)
+        } else {
+            self.post.failed(&error)
+        };
+        if !self.post.wait(next).await {
+            return None;
+        }
+        self.start().await
     }
 
-    /// Makes and starts a host, again and again until it starts or the item is stopped: an item
-    /// that cannot start must not hinder others, and must not stay dead when its cause is gone.
+    /// Makes and starts a host, again and again as the supervisor says; none: the job is over.
     async fn start(&self) -> Option<Host> {
-        let mut pause = Duration::from_secs(1);
         loop {
             match self.try_start().await {
                 Ok(host) => {
-                    self.ctx.stats.set_state(ItemState::Running);
+                    self.post.up();
                     return Some(host);
                 }
                 Err(error) => {
-                    error!(
-                        item = self.name(),
-                        code = error.code,
-                        "the item cannot start: {}",
-                        error.message
-                    );
-                    self.ctx.stats.set_state(ItemState::Error);
-                    self.ctx.stats.note_error(error.message);
+                    if !self.post.recover(&error).await {
+                        return None;
+                    }
                 }
-            }
-            tokio::select! {
-                () = self.ctx.stopping.cancelled() => return None,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(60)),
             }
         }
     }
 
     async fn try_start(&self) -> Result<Host, HostError> {
-        let mut host = match &self.workers {
-            Some((pool, job)) => Host::Far(pool.host(*job)),
-            None => Host::make(&self.item, &self.production)?,
-        };
-        let starting = AssertUnwindSafe(host.on_start(&self.ctx));
-        match starting.catch_unwind().await {
-            Ok(Ok(())) => Ok(host),
-            Ok(Err(error)) => {
-                let tidying = AssertUnwindSafe(host.on_teardown(&self.ctx));
-                let _ = tidying.catch_unwind().await;
-                Err(error)
+        let starting = async {
+            let mut host = match &self.workers {
+                Some((pool, job)) => Host::Far(pool.host(*job)),
+                None => Host::make(&self.item, &self.production)?,
+            };
+            match host.on_start(&self.ctx).await {
+                Ok(()) => Ok(host),
+                Err(error) => {
+                    let tidying = AssertUnwindSafe(host.on_teardown(&self.ctx));
+                    let _ = tidying.catch_unwind().await;
+                    Err(error)
+                }
             }
-            Err(_) => Err(HostError::new(
-                "panic",
-                "the host panicked while it started",
-            )),
-        }
+        };
+        let started = AssertUnwindSafe(starting).catch_unwind().await;
+        let panicked = || HostError::new("panic", "the host panicked while it started");
+        started.unwrap_or_else(|_| Err(panicked()))
     }
 
     /// Works one message off, through as many tries as it takes.
@@ -166,16 +177,17 @@ impl Job {
         mut live: Live,
         body: Option<Bytes>,
     ) -> Next {
+        self.in_hand.hold(live);
         let body = match self.body(&live, body).await {
             Ok(body) => body,
             Err(error) => return self.unreadable(&live, &error).await,
         };
         let began = self.ctx.clock().instant();
         let mut falls = 0;
-        let mut spoiled = false;
+        let mut spoiled: Option<Gone> = None;
         let next = loop {
-            if spoiled {
-                match self.start().await {
+            if let Some(gone) = spoiled.take() {
+                match self.replace(&gone, Some(live.id.0)).await {
                     Some(fresh) => *host = fresh,
                     None => break self.park(live),
                 }
@@ -192,10 +204,7 @@ impl Job {
                 Some(ended) => Handled::of(Ok(ended)),
                 None => host.handle(&self.ctx, &mut message).await,
             };
-            spoiled = handled.spoiled.is_some();
-            if let Some(gone) = &handled.spoiled {
-                self.note_gone(gone, Some(live.id.0));
-            }
+            spoiled.clone_from(&handled.spoiled);
             let fell = handled.outcome.is_none();
             let outcome = match (handled.outcome, handled.spoiled) {
                 (Some(outcome), _) => outcome,
@@ -222,6 +231,11 @@ impl Job {
                     tokio::select! {
                         biased;
                         () = self.ctx.stopping.cancelled() => break self.park(live),
+                        // Held: it waits at the head of its queue, and the peer is left alone.
+                        () = self.hold.taken() => {
+                            self.park(live);
+                            break Next::Go;
+                        }
                         () = tokio::time::sleep(pause) => {}
                     }
                 }
@@ -233,9 +247,7 @@ impl Job {
                         reason = outcome.reason,
                         "the item is disabled"
                     );
-                    self.ctx.stats.note_error(outcome.reason);
-                    self.ctx.stats.set_state(ItemState::Disabled);
-                    self.ctx.stopping.cancel();
+                    self.post.supervisor().disable(&outcome.reason);
                     break self.park(live);
                 }
                 Verdict::Completed => {
@@ -260,8 +272,8 @@ impl Job {
         };
         self.ctx.set_current(None);
         self.ctx.stats.note_trying(None);
-        if let (true, Next::Go) = (spoiled, &next) {
-            match self.start().await {
+        if let (Some(gone), Next::Go) = (spoiled, &next) {
+            match self.replace(&gone, Some(live.id.0)).await {
                 Some(fresh) => *host = fresh,
                 None => return Next::Stop,
             }
@@ -300,6 +312,7 @@ impl Job {
 
     /// Puts the message back on its place: nothing is recorded, it was never off the log's queue.
     fn park(&self, live: Live) -> Next {
+        self.in_hand.let_go();
         self.queue.put_back(live);
         Next::Stop
     }
@@ -386,6 +399,7 @@ impl Job {
         let recorded =
             self.broker
                 .finish(&self.finish(live, body, state, outcome, legs, &response_from));
+        self.in_hand.let_go();
         let recorded = match recorded {
             // A discarded message left nothing outside: doing it again after a crash harms nobody.
             Ok(appended) if self.delivers() && state != State::Discarded => appended
@@ -406,8 +420,8 @@ impl Job {
                     code = error.code(),
                     "cannot record its end: {error}"
                 );
-                self.ctx.stats.note_error(error.to_string());
-                self.ctx.stats.set_state(ItemState::Error);
+                self.post
+                    .lost(&HostError::new(error.code(), error.to_string()));
                 Next::Stop
             }
         }

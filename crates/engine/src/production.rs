@@ -1,11 +1,14 @@
 //! A production: items built from a checked configuration, started, watched and stopped.
 //!
-//! Owns start order (operations, processes, services), recovery of the queues, the graceful stop,
-//! and what an operator sees of it ([`Status`]). Restart policies and reload will enter here.
+//! Owns start order (operations, processes, services), recovery of the queues and the graceful
+//! stop. What an operator does to single items is in [`item_command`](crate::item_command), a change
+//! of the whole configuration in [`reload`](crate::reload), what is seen of it in
+//! [`status`](crate::status).
 
 use std::sync::Arc;
 
 use hie_store::{BodyRef, Content, MessageId, Recovered, State, Store, StoreError, StoreOptions};
+use parking_lot::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -17,6 +20,7 @@ use crate::{
     config::{ItemConfig, ProductionConfig},
     housekeeping,
     item::{Item, World},
+    stats::ItemStats,
     workers::Workers,
 };
 
@@ -36,18 +40,32 @@ pub enum StartError {
     },
 }
 
+/// How a production starts.
+#[derive(Clone, Default)]
+pub struct Manner {
+    /// Whether one item that cannot start fails the whole start.
+    pub strict: bool,
+    /// Who runs worker processes; none: an item in mode `multiprocess` cannot start.
+    pub workers: Option<Arc<dyn Workers>>,
+}
+
 /// A running production.
 pub struct Production {
-    config: Arc<ProductionConfig>,
+    pub(crate) config: Current,
     /// Its broker, and through it its store.
     pub broker: Arc<Broker>,
-    items: Vec<Arc<Item>>,
+    pub(crate) items: RwLock<Vec<Arc<Item>>>,
     /// What recovery found.
     pub recovered: Recovery,
     pub(crate) started_ms: u64,
     housekeeping: CancellationToken,
     workers: Option<Arc<dyn Workers>>,
+    /// Held while items are started or stopped: one change at a time.
+    pub(crate) change: tokio::sync::Mutex<()>,
 }
+
+/// The configuration as it is now.
+pub(crate) type Current = Arc<RwLock<Arc<ProductionConfig>>>;
 
 /// A stored message to send again.
 #[derive(Clone, Debug)]
@@ -79,17 +97,31 @@ pub struct Recovery {
 
 impl Production {
     /// Starts it: opens the store, recovers the queues, starts operations, processes, then
-    /// services. Fails as a whole when the store or a service cannot start: a feed that nobody
-    /// listens to must not look like a running production.
+    /// services. An item that cannot start does not hinder the others: its supervisor tries again,
+    /// and status and health say so. Fails as a whole when the store cannot be opened or no service
+    /// at all can start: a production that nothing can come into must not look like a running one.
     pub async fn start(config: ProductionConfig, clock: Clock) -> Result<Arc<Self>, StartError> {
-        Self::start_with(config, clock, None).await
+        Self::start_in(config, clock, Manner::default()).await
     }
 
-    /// The same with somebody who runs worker processes, for items in mode `multiprocess`.
+    /// The same, with somebody who runs worker processes.
     pub async fn start_with(
         config: ProductionConfig,
         clock: Clock,
         workers: Option<Arc<dyn Workers>>,
+    ) -> Result<Arc<Self>, StartError> {
+        let manner = Manner {
+            workers,
+            ..Manner::default()
+        };
+        Self::start_in(config, clock, manner).await
+    }
+
+    /// The same, in this manner.
+    pub async fn start_in(
+        config: ProductionConfig,
+        clock: Clock,
+        manner: Manner,
     ) -> Result<Arc<Self>, StartError> {
         let config = Arc::new(config);
         let (store, recovered) = open_store(&config, &clock).await?;
@@ -99,83 +131,121 @@ impl Production {
             config.engine.body_cache_bytes,
         ));
         let recovered = requeue(&config, &broker, recovered);
-        let item = |item: &Arc<ItemConfig>| {
-            let id = broker.store.item(&item.name);
-            Arc::new(Item::new(item.clone(), id, Arc::default()))
-        };
-        let items: Vec<Arc<Item>> = config.items.iter().map(item).collect();
         let production = Self {
-            config,
+            items: RwLock::default(),
+            config: Arc::new(RwLock::new(config.clone())),
             broker,
-            items,
             recovered,
             started_ms: clock.now_ms(),
             housekeeping: CancellationToken::new(),
-            workers,
+            workers: manner.workers.clone(),
+            change: tokio::sync::Mutex::default(),
         };
+        let items = config.items.iter().map(|item| production.new_item(item));
+        *production.items.write() = items.collect();
         production.tell_targets();
         tokio::spawn(housekeeping::run(
             production.config.clone(),
             production.broker.clone(),
             production.housekeeping.clone(),
         ));
-        if let Err(error) = production.start_items().await {
+        if config.engine.auto_start_items
+            && let Err(error) = production.start_items(manner.strict).await
+        {
             production.stop().await;
             return Err(error);
         }
         Ok(Arc::new(production))
     }
 
-    /// What it was built from.
+    pub(crate) fn new_item(&self, item: &Arc<ItemConfig>) -> Arc<Item> {
+        let id = self.broker.store.item(&item.name);
+        let stats = Arc::new(ItemStats::new(self.broker.clock.clone()));
+        Arc::new(Item::new(item.clone(), id, stats))
+    }
+
+    /// What it is made from now.
     pub fn config(&self) -> Arc<ProductionConfig> {
-        self.config.clone()
+        self.config.read().clone()
     }
 
     /// Its items, in the order of the configuration.
     pub fn items(&self) -> Vec<Arc<Item>> {
-        self.items.clone()
+        self.items.read().clone()
     }
 
-    fn tell_targets(&self) {
-        let receivers = self.items.iter().filter(|item| !item.is_service());
+    /// The item of this name.
+    pub fn item(&self, name: &str) -> Option<Arc<Item>> {
+        let items = self.items.read();
+        items.iter().find(|item| item.config.name == name).cloned()
+    }
+
+    pub(crate) fn tell_targets(&self) {
+        let items = self.items();
+        let receivers = items.iter().filter(|item| !item.is_service());
         let named = receivers.map(|item| (item.config.name.clone(), item.id));
         self.broker.set_targets(named.collect());
     }
 
-    /// Operations, processes, then services: nothing comes in before it can go on.
-    async fn start_items(&self) -> Result<(), StartError> {
-        let world = World {
-            config: self.config.clone(),
+    pub(crate) fn world(&self) -> World {
+        World {
+            config: self.config(),
             broker: self.broker.clone(),
             workers: self.workers.clone(),
-        };
-        for kind in ["Operation", "Process", "Service"] {
-            for item in self.items.iter().filter(|item| item.kind() == kind) {
-                item.start(&world).await.map_err(|error| StartError::Item {
-                    item: item.config.name.clone(),
-                    error,
-                })?;
-            }
         }
-        Ok(())
+    }
+
+    /// Operations, processes, then services: nothing comes in before it can go on.
+    async fn start_items(&self, strict: bool) -> Result<(), StartError> {
+        let (items, world) = (self.items(), self.world());
+        in_start_order(&items).for_each(|item| item.start(&world));
+        let awaited = |item: &&Arc<Item>| strict || item.is_service();
+        let awaited: Vec<_> = items
+            .iter()
+            .filter(|item| !item.is_disabled())
+            .filter(awaited)
+            .collect();
+        let settled = awaited.iter().map(|item| item.settled());
+        let settled = futures_util::future::join_all(settled).await;
+        let services = awaited.iter().filter(|item| item.is_service()).count();
+        let failed = awaited.iter().zip(settled);
+        let mut failed: Vec<_> = failed
+            .filter_map(|(item, settled)| Some((item, settled.err()?)))
+            .collect();
+        let down = failed.iter().filter(|(item, _)| item.is_service()).count();
+        if failed.is_empty() || !(strict || (services > 0 && down == services)) {
+            return Ok(());
+        }
+        let (item, error) = failed.swap_remove(0);
+        Err(StartError::Item {
+            item: item.config.name.clone(),
+            error,
+        })
+    }
+
+    /// Whether its stop has begun.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.housekeeping.is_cancelled()
     }
 
     /// Stops gracefully: nothing more is accepted, what is in hand is finished or parked within
     /// `ShutdownTimeout`, the journal is closed. What is queued stays on disk for the next start.
     pub async fn stop(&self) {
+        let _one = self.change.lock().await;
+        self.housekeeping.cancel();
         let (services, others): (Vec<_>, Vec<_>) =
             self.items().into_iter().partition(|item| item.is_service());
         self.stop_items(&services).await;
-        self.housekeeping.cancel();
         self.stop_items(&others).await;
         self.close().await;
     }
 
-    /// Stops items together, within `ShutdownTimeout`.
-    async fn stop_items(&self, items: &[Arc<Item>]) {
-        let deadline = Instant::now() + self.config.engine.shutdown_timeout;
+    /// Stops items together, within `ShutdownTimeout`. Whether each stopped by itself.
+    pub(crate) async fn stop_items(&self, items: &[Arc<Item>]) -> bool {
+        let deadline = Instant::now() + self.config().engine.shutdown_timeout;
         items.iter().for_each(|item| item.halt());
-        futures_util::future::join_all(items.iter().map(|item| item.join(deadline))).await;
+        let joined = futures_util::future::join_all(items.iter().map(|item| item.join(deadline)));
+        joined.await.into_iter().all(|in_time| in_time)
     }
 
     /// Closes the journal: everything appended is on disk, nothing more is taken. Safe at any time.
@@ -207,6 +277,12 @@ impl Production {
             .await;
         sent.map_err(|error| HostError::new(error.code(), error.to_string()))
     }
+}
+
+/// Operations, processes, services.
+pub(crate) fn in_start_order(items: &[Arc<Item>]) -> impl Iterator<Item = &Arc<Item>> {
+    let of = |kind| items.iter().filter(move |item| item.kind() == kind);
+    of("Operation").chain(of("Process")).chain(of("Service"))
 }
 
 async fn open_store(

@@ -9,6 +9,8 @@ use hie_store::State;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::clock::Clock;
+
 /// The life of an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +23,10 @@ pub enum ItemState {
     Stopping = 3,
     Disabled = 4,
     Error = 5,
+    /// Held by an operator: nothing is taken until it is resumed.
+    Paused = 6,
+    /// Given up by its supervisor.
+    Failed = 7,
 }
 
 impl ItemState {
@@ -33,8 +39,19 @@ impl ItemState {
             Self::Stopping => "stopping",
             Self::Disabled => "disabled",
             Self::Error => "error",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
         }
     }
+}
+
+/// An error and when it was noted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Noted {
+    /// In milliseconds since 1970 (UTC).
+    pub at_ms: u64,
+    /// For the operator. Never message content.
+    pub text: String,
 }
 
 /// Counters of one item since the start of the engine.
@@ -63,12 +80,27 @@ pub struct ItemStats {
     pub connections: AtomicU64,
     /// Time spent in the host, in microseconds.
     pub busy_us: AtomicU64,
-    last_error: Mutex<Option<String>>,
+    /// Messages that jobs have taken off the queue and not ended yet.
+    pub in_hand: AtomicU64,
+    /// Starts of a host after another one of the item had failed.
+    pub restarts: AtomicU64,
+    /// How often the supervisor gave the item up.
+    pub give_ups: AtomicU64,
+    clock: Clock,
+    last_error: Mutex<Option<Noted>>,
     trying: Mutex<Option<String>>,
     address: Mutex<Option<String>>,
 }
 
 impl ItemStats {
+    /// All at zero; times are read off this clock.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            ..Self::default()
+        }
+    }
+
     /// Where the item stands.
     pub fn state(&self) -> ItemState {
         match self.state.load(Ordering::Relaxed) {
@@ -77,6 +109,8 @@ impl ItemStats {
             3 => ItemState::Stopping,
             4 => ItemState::Disabled,
             5 => ItemState::Error,
+            6 => ItemState::Paused,
+            7 => ItemState::Failed,
             _ => ItemState::Stopped,
         }
     }
@@ -88,12 +122,23 @@ impl ItemStats {
 
     /// The last error, for the operator.
     pub fn last_error(&self) -> Option<String> {
+        self.last_error
+            .lock()
+            .as_ref()
+            .map(|noted| noted.text.clone())
+    }
+
+    /// The last error with its time.
+    pub fn last_noted(&self) -> Option<Noted> {
         self.last_error.lock().clone()
     }
 
     /// Notes an error.
     pub fn note_error(&self, error: impl Into<String>) {
-        *self.last_error.lock() = Some(error.into());
+        *self.last_error.lock() = Some(Noted {
+            at_ms: self.clock.now_ms(),
+            text: error.into(),
+        });
     }
 
     /// What a job of the item is retrying now, and why.

@@ -71,7 +71,12 @@ impl Production {
             busy_us: load(&stats.busy_us),
             address: stats.address(),
             trying: stats.trying(),
+            in_hand: load(&stats.in_hand),
+            restarts: load(&stats.restarts),
+            give_ups: load(&stats.give_ups),
+            health: health(item),
             last_error: stats.last_error(),
+            last_error_ms: stats.last_noted().map(|noted| noted.at_ms),
         }
     }
 
@@ -95,7 +100,9 @@ impl Production {
             let name = &item.config.name;
             match item.stats.state() {
                 ItemState::Running => {}
-                ItemState::Disabled if !item.config.enabled => {}
+                // What an operator decided is no trouble.
+                ItemState::Paused => {}
+                ItemState::Disabled if item.is_disabled() => {}
                 state => {
                     let why = item
                         .stats
@@ -162,5 +169,63 @@ pub struct ItemStatus {
     pub busy_us: u64,
     pub address: Option<String>,
     pub trying: Option<String>,
+    pub in_hand: u64,
+    pub restarts: u64,
+    pub give_ups: u64,
+    pub health: Health,
     pub last_error: Option<String>,
+    pub last_error_ms: Option<u64>,
+}
+
+/// How an item is, in one word, and why it is not well.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Health {
+    /// The word.
+    pub level: HealthLevel,
+    /// Why, unless it is ok.
+    pub reason: Option<String>,
+}
+
+/// See [`Health`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthLevel {
+    /// It works, or is off because it was told to be.
+    Ok,
+    /// It works in part, tries something again, or is held by an operator.
+    Degraded,
+    /// It does nothing although it should.
+    Failed,
+}
+
+fn health(item: &Item) -> Health {
+    let stats = &item.stats;
+    let error = || stats.last_error().map(|error| format!(": {error}"));
+    let because = |what: &str| Some(format!("{what}{}", error().unwrap_or_default()));
+    let (up, of) = item
+        .supervisor()
+        .map_or((0, 0), |supervisor| supervisor.hosts());
+    let (level, reason) = match stats.state() {
+        ItemState::Disabled if item.is_disabled() => (HealthLevel::Ok, None),
+        ItemState::Running if up < of => {
+            let what = format!("{up} of {of} jobs run");
+            (HealthLevel::Degraded, because(&what))
+        }
+        ItemState::Running => match stats.trying() {
+            Some(trying) => (
+                HealthLevel::Degraded,
+                Some(format!("tries again: {trying}")),
+            ),
+            None => (HealthLevel::Ok, None),
+        },
+        ItemState::Paused => (
+            HealthLevel::Degraded,
+            Some("paused by an operator".to_owned()),
+        ),
+        ItemState::Starting | ItemState::Stopping => {
+            (HealthLevel::Degraded, Some(stats.state().name().to_owned()))
+        }
+        state => (HealthLevel::Failed, because(state.name())),
+    };
+    Health { level, reason }
 }

@@ -15,7 +15,7 @@ use crate::{
     broker::{Accepted, Response},
     config::{ItemConfig, ProductionConfig},
     hooks::NotAccepted,
-    host::{BusinessService, Message, Outcome},
+    host::{BusinessService, Message, Origin, Outcome},
     stats::ItemStats,
 };
 
@@ -154,6 +154,23 @@ pub struct FarArrival<'a> {
     pub handler: Option<&'a str>,
     /// Whether the caller waits for a response.
     pub wait: bool,
+}
+
+impl<'a> FarArrival<'a> {
+    /// One that goes to the targets and is not waited for. Its counters are the engine's: a
+    /// worker's context counts nothing twice.
+    pub(crate) fn new(entrance: Entrance, origin: Origin<'a>, body: &'a Bytes) -> Self {
+        Self {
+            entrance,
+            origin: origin.from,
+            content: origin.content,
+            body,
+            state: State::Queued,
+            reason: "",
+            handler: None,
+            wait: false,
+        }
+    }
 }
 
 /// A request of a host.

@@ -35,11 +35,70 @@ const MAX_ATTEMPTS: SettingDef = SettingDef::host(
      the next one is taken. A peer that refuses or is down does not count: see FailureTimeout.",
 );
 
+/// What becomes of a host that fails: the same for every kind.
+const RESTART: [SettingDef; 4] = [
+    SettingDef::host(
+        "RestartPolicy",
+        SettingType::Choice(&[&["never"], &["on_failure"], &["always"]]),
+        "on_failure",
+        "Whether a host that failed is started again. `on_failure`: after it could not start, ended \
+         with an error, panicked, or its worker process died. `always`: also when a service ends by \
+         itself. `never`: the first failure gives the item up.",
+    ),
+    SettingDef::host(
+        "MaxRestarts",
+        SettingType::Int { min: -1, max: 1000 },
+        "-1",
+        "How often one host (one job of the pool) is started again within RestartWindow; after the \
+         next failure the item is given up: state `failed`, an alert in the log, not ready in \
+         `/health`. Its queue goes on taking messages, and `hie item start` starts it anew. -1 never \
+         gives up.",
+    ),
+    SettingDef::host(
+        "RestartDelay",
+        SettingType::Seconds {
+            min: 0.0,
+            max: 300.0,
+            unlimited: None,
+        },
+        "5",
+        "The pause before the first restart, in seconds. Each further one doubles it, up to a minute \
+         (or RestartDelay, if that is longer), less a random quarter at most. A host that panicked \
+         over a message is started again at once: MaxAttempts bounds that.",
+    ),
+    SettingDef::host(
+        "RestartWindow",
+        SettingType::Seconds {
+            min: 0.0,
+            max: 31_536_000.0,
+            unlimited: None,
+        },
+        "300",
+        "For how many seconds of running a restart counts against MaxRestarts and lengthens the \
+         pause. Time in which the host does not run makes nothing forgotten.",
+    ),
+];
+
 /// Every service.
-pub const SERVICE: &[SettingDef] = &[EXECUTION_MODE, QUEUE_TYPE];
+pub const SERVICE: &[SettingDef] = &[
+    EXECUTION_MODE,
+    QUEUE_TYPE,
+    RESTART[0],
+    RESTART[1],
+    RESTART[2],
+    RESTART[3],
+];
 
 /// Every process.
-pub const PROCESS: &[SettingDef] = &[MAX_ATTEMPTS, EXECUTION_MODE, QUEUE_TYPE];
+pub const PROCESS: &[SettingDef] = &[
+    MAX_ATTEMPTS,
+    EXECUTION_MODE,
+    QUEUE_TYPE,
+    RESTART[0],
+    RESTART[1],
+    RESTART[2],
+    RESTART[3],
+];
 
 /// Every operation.
 pub const OPERATION: &[SettingDef] = &[
@@ -68,6 +127,10 @@ pub const OPERATION: &[SettingDef] = &[
     MAX_ATTEMPTS,
     EXECUTION_MODE,
     QUEUE_TYPE,
+    RESTART[0],
+    RESTART[1],
+    RESTART[2],
+    RESTART[3],
 ];
 
 /// The table of a kind of host.
@@ -133,7 +196,6 @@ pub(crate) const LATER_SETTINGS: &[&str] = &[
     "DocTypeResolution",
     "InactivityTimeout",
     "LogTraceEvents",
-    "MaxRestarts",
     "MessageSchemaCategory",
     "MessageTimeout",
     "MessagingPattern",
@@ -141,8 +203,6 @@ pub(crate) const LATER_SETTINGS: &[&str] = &[
     "QueueCountAlert",
     "QueueSize",
     "QueueWaitAlert",
-    "RestartDelay",
-    "RestartPolicy",
     "SaveReplies",
     "Schedule",
     "SearchTableClass",

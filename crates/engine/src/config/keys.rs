@@ -88,10 +88,10 @@ pub const PRODUCTION: &[SettingDef] = &[
     .aliases(&["Enabled"]),
     SettingDef::host(
         "auto_start_items",
-        ONLY_TRUE,
+        SettingType::Bool,
         "true",
-        "Whether enabled items start with the production. Only `true`: an item that should not \
-         start has `enabled: false`.",
+        "Whether enabled items start with the production. With `false` the queues take up what they \
+         held and `hie item start` starts one item after the other.",
     )
     .aliases(&["AutoStartItems"]),
     SettingDef::host(
@@ -126,6 +126,14 @@ pub const PRODUCTION: &[SettingDef] = &[
         "GracefulShutdownTimeout",
         "graceful_shutdown_timeout",
     ]),
+    SettingDef::host(
+        "WatchConfig",
+        SettingType::Bool,
+        "false",
+        "Whether a change of this file is taken over by itself, as `hie reload` would. A file with \
+         errors changes nothing; the log lists them.",
+    )
+    .aliases(&["watch_config"]),
     SettingDef::host(
         "JournalSegmentSize",
         SettingType::Bytes {

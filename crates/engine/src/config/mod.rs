@@ -86,6 +86,10 @@ pub struct EngineConfig {
     /// Where `/metrics` and `/health` listen (`MetricsAddress`, loopback unless said otherwise);
     /// none: nowhere.
     pub metrics_address: Option<std::net::SocketAddr>,
+    /// Whether items start with the production (`AutoStartItems`).
+    pub auto_start_items: bool,
+    /// Whether a change of the file is taken over by itself (`WatchConfig`).
+    pub watch_config: bool,
     /// How long a graceful stop may take before what is in hand is parked (`ShutdownTimeout`).
     pub shutdown_timeout: Duration,
     /// Size of a journal segment in bytes (`JournalSegmentSize`).

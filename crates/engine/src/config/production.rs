@@ -144,6 +144,8 @@ fn engine_config(fields: &Fields<'_>) -> EngineConfig {
             .text("MetricsAddress")
             .and_then(keys::metrics_address)
             .flatten(),
+        auto_start_items: values.bool("auto_start_items"),
+        watch_config: values.bool("WatchConfig"),
         shutdown_timeout: values.duration("ShutdownTimeout").unwrap_or(Duration::ZERO),
         journal_segment_bytes: size("JournalSegmentSize"),
         journal_reserve_bytes: size("JournalReserve"),

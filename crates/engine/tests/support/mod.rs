@@ -186,6 +186,8 @@ pub(crate) async fn start(folder: &Path, items: Vec<ItemConfig>) -> Arc<Producti
         engine: EngineConfig {
             data_path: folder.to_owned(),
             metrics_address: None,
+            auto_start_items: true,
+            watch_config: false,
             shutdown_timeout: Duration::from_millis(300),
             journal_segment_bytes: 1 << 20,
             journal_reserve_bytes: 1 << 20,
