@@ -42,7 +42,7 @@ class FakeEngine:
 
     # --- speaking ---------------------------------------------------------------------------------
 
-    def send(self, kind: int, header: List[Any], body: bytes = b"") -> None:
+    def send(self, kind: int, header: Any, body: bytes = b"") -> None:
         self.socket.sendall(p.frame(kind, header, body))
 
     def init(self, cls: str, kind: str = "Process", **more: Any) -> None:
@@ -52,7 +52,7 @@ class FakeEngine:
             "python_path": self.python_path, "max_frame": 1 << 24, "log_level": "info",
         }  # fmt: skip
         init.update(more)
-        self.send(p.INIT, [init])
+        self.send(p.INIT, init)  # the map itself is the header
 
     def start(self, cls: str, kind: str = "Process", **more: Any) -> int:
         """HELLO, INIT, READY; gives the credit."""

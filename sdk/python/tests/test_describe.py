@@ -76,16 +76,22 @@ class Declaring(unittest.TestCase):
     def test_values_are_checked_and_inherited(self):
         class Base(BusinessProcess):
             size: int = Setting(10, type="bytes", min=1)
-            limit: float = Setting(5.0, name="Limit")
+            limit: float = Setting(5.0, name="Limit", unlimited=True)
 
         class Child(Base):
-            limit = Setting(7.0, name="Limit")
+            limit: float = Setting(7.0, name="Limit", unlimited=True)
+            patience: float = Setting(unlimited=True)
+            small: float = Setting(0.00001)
             fixed: bool = Setting(True)
 
-        self.assertEqual(values_for(Child, {}), {"size": 10, "limit": 7.0, "fixed": True})
+        self.assertEqual(values_for(Child, {}), {"size": 10, "limit": 7.0, "patience": None, "small": 0.00001, "fixed": True})
+        rows = {row.name: row.describe() for row in settings_of(Child)}
+        self.assertEqual((rows["patience"]["default"], rows["Limit"]["min"], rows["Limit"]["default"]), ("-1", -1, "7"))
+        self.assertEqual((rows["small"]["default"], rows["small"]["choices"]), ("0.00001", []))
+        self.assertEqual(values_for(Child, {"Limit": -1})["limit"], None)
         self.assertEqual(values_for(Child, {"Limit": None})["limit"], None)  # a time without limit
         self.assertEqual(values_for(Child, {"Limit": 2, "size": "4"})["limit"], 2.0)
-        for wrong in ({"size": 0}, {"size": 1.5}, {"fixed": "perhaps"}, {"Limit": "soon"}):
+        for wrong in ({"size": 0}, {"size": 1.5}, {"fixed": "perhaps"}, {"Limit": "soon"}, {"Limit": -2}, {"small": -1}):
             with self.assertRaises(SettingError):
                 values_for(Child, wrong)
 

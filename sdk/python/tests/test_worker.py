@@ -90,6 +90,13 @@ class Life(Case):
             open(gate, "w").close()
             self.assertEqual({engine.expect(p.RESULT)[1][0] for _ in range(2)}, {2, 4})
 
+    def test_an_init_in_an_array_is_read_as_well(self):
+        engine = self.engine()
+        engine.expect(p.HELLO)
+        init = {"protocol": 1, "item": "I", "class": HOSTS + "Echo", "kind": "Operation", "python_path": engine.python_path}
+        engine.send(p.INIT, [init])
+        self.assertEqual(engine.expect(p.READY)[1], [1])
+
     def test_drain_finishes_what_is_in_hand(self):
         with tempfile.TemporaryDirectory() as folder:
             gate = os.path.join(folder, "gate")
@@ -220,7 +227,9 @@ class Handling(Case):
             self.answer(engine, "cause", 2)
             self.assertRegex(self.answer(engine, "exit", 3)[1], r"^SystemExit in hosts\.py:\d+ \(do_exit\)$")
             self.assertRegex(self.answer(engine, "wrong", 4)[1], "^TypeError")
-            self.assertRegex(self.answer(engine, "wrongsend", 5)[1], "cannot be sent: TypeError")
+            for id, word in enumerate(("wrongsend", "wrongtarget", "wrongpriority"), 50):
+                self.assertRegex(self.answer(engine, word, id)[1], "cannot be sent: (Type|Value)Error")
+            self.assertEqual(self.answer(engine, "surrogate", 60)[:2], ("failed", "half \\ud800 a pair"))
             self.assertEqual(self.answer(engine, "nothing", 7)[0], "completed")  # it lives on
             logs = engine.log_texts()
             self.assertNotIn("SECRET", logs)
@@ -238,7 +247,7 @@ class Handling(Case):
         engine = self.engine("Hooked")
         table = [
             ("a", ("completed", "", b"a before after", [])),
-            ("stop", ("failed", "rejected: stopped before", None, [])),
+            ("stop", ("failed", "rejected by on_before_process: stopped before", None, [])),
             ("fail recover", ("completed", "", b"recovered from OSError", [])),
         ]
         for id, (text, want) in enumerate(table, 1):

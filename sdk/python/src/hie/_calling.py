@@ -22,6 +22,8 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 _STDLIB = tuple(
     {os.path.realpath(path) for path in (sysconfig.get_paths()["stdlib"], os.path.dirname(os.__file__))}
 )
+REJECTED = "rejected: "
+REJECTED_BEFORE = "rejected by on_before_process: "  # as the engine says it of its own hooks
 MAX_REASON = 1000
 """Longest reason of a result, in characters."""
 
@@ -31,13 +33,16 @@ Steps = Generator[Any, Any, Result]
 def steps(host: Host, message: Message) -> Steps:
     """Runs the hooks for one message. Gives the result; never raises an Exception."""
     host._message, host._reply, host._sends = message, None, None
+    prefix = REJECTED
     try:
         try:
             if host._before:
+                prefix = REJECTED_BEFORE
                 changed = yield host.on_before_process(message)
                 if changed is not None and changed is not message:
                     message = _with_bytes(message, changed)
                     host._message = message
+                prefix = REJECTED
             value = yield getattr(host, host._main)(message)
             if host._after:
                 other = yield host.on_after_process(message, value)
@@ -45,7 +50,7 @@ def steps(host: Host, message: Message) -> Steps:
                     value = other
             return interpret(host, message, value)
         except Reject as refusal:
-            return Result.failed("rejected: " + str(refusal.reason))
+            return Result.failed(prefix + str(refusal.reason))
         except Retry as later:
             return Result.retry(str(later.reason))
         except MemoryError as error:  # says nothing about the message: it is tried again
@@ -59,7 +64,7 @@ def steps(host: Host, message: Message) -> Steps:
                         return interpret(host, message, value)
                 except (Reject, Retry) as verdict:
                     refused = isinstance(verdict, Reject)
-                    return Result.failed("rejected: " + str(verdict.reason)) if refused else Result.retry(str(verdict.reason))
+                    return Result.failed(REJECTED + str(verdict.reason)) if refused else Result.retry(str(verdict.reason))
                 except Exception as second:
                     host.log.error("on_process_error itself raised\n%s", trace(second))
             host.log.error("message %s failed\n%s", message.id, trace(error))

@@ -41,7 +41,7 @@ class Engine:
         self.resumed.set()
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self.loop_thread = 0
-        self._calls: Dict[int, Union[SimpleQueue, asyncio.Queue]] = {}
+        self._calls: Dict[int, Union[SimpleQueue[Answer], asyncio.Queue[Answer]]] = {}
         self._numbers = itertools.count(1)
 
     # --- questions --------------------------------------------------------------------------------

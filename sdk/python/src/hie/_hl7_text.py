@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import List, NamedTuple, Optional, Tuple, Union
+from typing import List, NamedTuple, Optional, Set, Tuple, Union
 
 
 class Delimiters(NamedTuple):
@@ -90,7 +90,7 @@ def escape(text: bytes, d: Delimiters) -> bytes:
     return bytes(out)
 
 
-def _sequence_name(code: int, d: Delimiters, special: set) -> bytes:
+def _sequence_name(code: int, d: Delimiters, special: Set[int]) -> bytes:
     byte = bytes((code,))
     for delimiter, name in (
         (d.field, b"F"),
@@ -265,4 +265,4 @@ def _c1_bytes(error: UnicodeError) -> Tuple[Union[str, bytes], int]:
 
 
 _C1 = "hie-c1"
-codecs.register_error(_C1, _c1_bytes)  # type: ignore[arg-type]
+codecs.register_error(_C1, _c1_bytes)

@@ -13,17 +13,19 @@ import asyncio
 import logging
 import threading
 from queue import SimpleQueue
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple, Type
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Set, Tuple, Type
 
 from hie import _protocol as p
 from hie._calling import MAX_REASON, crashed, drive, drive_async, steps, trace, where
 from hie._engine import Engine, WorkerContext
 from hie.host import Host, create
-from hie.message import Message, Result, Stopping, as_bytes
+from hie.message import Message, Result, Stopping, as_bytes, check_priority, check_target
 from hie.settings import SettingError
 
 Delivery = Tuple[int, List[Any], bytes]
 LOG = logging.getLogger("hie.host")
+STACK = 4 * 1024 * 1024
+"""Stack of a job's thread, in bytes. The usual 8 MiB each would count against WorkerMemoryMax."""
 
 
 class StartFailed(Exception):
@@ -50,17 +52,27 @@ def result_frame(message: Message, result: Result) -> bytes:
         reply_len = len(bodies[0])
     sends: List[Any] = []
     for send in result.sends:
-        priority = message.priority if send.priority is None else int(send.priority)
+        priority = message.priority if send.priority is None else check_priority(send.priority)
+        check_target(send.target)
         if send.message is None or (send.message is message and not message.changed):
             sends.append([send.target, None, priority])
         else:
             bodies.append(as_bytes(send.message))
             sends.append([send.target, len(bodies[-1]), priority])
     header = [
-        message.id, result.verdict, result.reason[:MAX_REASON], result.note[:MAX_REASON], reply_len,
-        sends, result.response_from,
+        message.id, result.verdict, _words(result.reason), _words(result.note), reply_len, sends,
+        [check_target(target) for target in result.response_from],
     ]  # fmt: skip
     return p.frame(p.RESULT, header, b"".join(bodies))
+
+
+def _words(text: Any) -> str:
+    """A reason or a note: text of bounded length that can be written as UTF-8."""
+    return str(text or "")[:MAX_REASON].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class TooLong(ValueError):
+    """A result that the engine does not take at once."""
 
 
 class Jobs:
@@ -82,9 +94,9 @@ class Jobs:
         try:
             frame = result_frame(message, result)
             if len(frame) - 4 > self.engine.max_frame:
-                raise ValueError("the result is too long")
+                raise TooLong
         except Exception as error:  # what the host gave cannot be written
-            reason = "the result is longer than the engine takes" if isinstance(error, ValueError) else where(error)
+            reason = "the result is longer than the engine takes" if isinstance(error, TooLong) else where(error)
             LOG.error("message %s: its result cannot be sent: %s", message.id, type(error).__name__)
             frame = result_frame(message, Result.failed("the result of the host cannot be sent: " + reason))
         self.engine.channel.post(frame)
@@ -143,11 +155,12 @@ class ThreadJobs(Jobs):
 
     def __init__(self, engine: Engine, cls: Type[Host], init: Mapping[str, Any]) -> None:
         super().__init__(engine, cls, init)
-        self.queues: List[SimpleQueue] = [SimpleQueue() for _ in range(self.count)]
+        self.queues: List[SimpleQueue[Any]] = [SimpleQueue() for _ in range(self.count)]
         self._unbegun: List[None] = []
         self._loop_lock = threading.Lock()
 
     def start(self) -> None:
+        threading.stack_size(STACK)
         for job in range(self.count):
             threading.Thread(target=self._live, args=(job,), name="job-%d" % job, daemon=True).start()
         self._everywhere(self._start_one)
@@ -193,7 +206,7 @@ class ThreadJobs(Jobs):
 
     def _everywhere(self, what: Callable[[int], None]) -> None:
         """Runs something in the thread of each job; raises what the first that failed raised."""
-        done: SimpleQueue = SimpleQueue()
+        done: SimpleQueue[Optional[BaseException]] = SimpleQueue()
 
         def run(job: int) -> None:
             try:
@@ -251,7 +264,7 @@ class LoopJobs(Jobs):
     def __init__(self, engine: Engine, cls: Type[Host], init: Mapping[str, Any]) -> None:
         super().__init__(engine, cls, init)
         self.loop = start_loop(engine)
-        self._tasks: set = set()
+        self._tasks: Set[Any] = set()
         self._flush_soon = False
 
     def start(self) -> None:

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import traceback
-from typing import Any, Iterable, Type
+from typing import Any, Iterable, List, Type
 
 from hie.host import Host, kind_of, prepare
 from hie.settings import settings_of
@@ -61,7 +61,7 @@ def load(name: str) -> Type[Host]:
     return cls
 
 
-def _module(parts: list) -> Any:
+def _module(parts: List[str]) -> Any:
     """The longest prefix that is a module, and the attributes behind it."""
     for size in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:size])

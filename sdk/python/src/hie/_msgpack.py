@@ -8,7 +8,7 @@ of them, and nesting is bounded. Extension types and float32 are refused, not gu
 from __future__ import annotations
 
 import struct
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 MAX_DEPTH = 16
 """How deep arrays and maps may be nested; the protocol needs three."""
@@ -225,12 +225,12 @@ def _array(data: bytes, at: int, size: int, depth: int) -> Tuple[List[Any], int]
     return items, at
 
 
-def _map(data: bytes, at: int, size: int, depth: int) -> Tuple[dict, int]:
+def _map(data: bytes, at: int, size: int, depth: int) -> Tuple[Dict[Any, Any], int]:
     if depth == 0:
         raise CodecError("nested too deep")
     if size * 2 > len(data) - at:
         raise IndexError
-    items: dict = {}
+    items: Dict[Any, Any] = {}
     for _ in range(size):
         key, at = unpack_from(data, at, depth - 1)
         if isinstance(key, (list, dict)):

@@ -48,7 +48,7 @@ class ProtocolError(Exception):
     """The other side broke the protocol; the text says how."""
 
 
-def frame(kind: int, header: List[Any], body: bytes = b"") -> bytes:
+def frame(kind: int, header: Any, body: bytes = b"") -> bytes:
     """One frame as bytes."""
     packed = pack(header)
     return _HEAD.pack(5 + len(packed) + len(body), kind, len(packed)) + packed + body
@@ -103,6 +103,8 @@ def _read(data: bytes, start: int, header_end: int, end: int, kind: int) -> Fram
         header, stop = unpack_from(header_bytes, 0)
     except CodecError as error:
         raise ProtocolError("the header of a %s frame: %s" % (NAMES.get(kind, kind), error)) from None
+    if kind == INIT and type(header) is dict:
+        header = [header]  # INIT's header is its map, with or without an array around it
     if stop != len(header_bytes) or type(header) is not list:
         raise ProtocolError("the header of a %s frame is not one array" % NAMES.get(kind, kind))
     return kind, header, data[header_end:end]

@@ -15,7 +15,7 @@ are, byte for byte. Nothing is parsed before it is asked for.
 from __future__ import annotations
 
 import re
-from typing import Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 from hie._hl7_path import ALL, Path, PathError, parse_path
 from hie._hl7_text import (
@@ -112,7 +112,7 @@ class HL7Message:
 
     def segments(self, name: Optional[str] = None) -> List[Segment]:
         """All segments in order, or those of one name; empty lines are not among them."""
-        counts: dict = {}
+        counts: Dict[bytes, int] = {}
         found = []
         for line in self._index():
             counts[line.name] = nth = counts.get(line.name, 0) + 1
@@ -380,7 +380,7 @@ class HL7Message:
                 "not one segment: expected a segment name (not MSH) and fields, without line ends"
             )
 
-    def _change(self, path: Path, write) -> int:  # type: ignore[no-untyped-def]
+    def _change(self, path: Path, write: Callable[[bytes], Optional[bytes]]) -> int:
         """Writes anew the segments that a path means; None from ``write`` removes the line."""
         out: List[bytes] = []
         copied, seen, written = 0, 0, 0

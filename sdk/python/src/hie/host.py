@@ -15,12 +15,25 @@ import logging
 import threading
 from typing import Any, Dict, List, Mapping, Optional, Type
 
-from hie.message import Accepted, Data, Message, Priority, Reply, Send, as_bytes
+from hie.message import (
+    Accepted,
+    Data,
+    Message,
+    Priority,
+    Reply,
+    Send,
+    as_bytes,
+    check_priority,
+    check_target,
+)
 from hie.settings import TARGETS, values_for
 
 __all__ = ["BusinessOperation", "BusinessProcess", "BusinessService", "Context", "Host"]
 
 Response = Optional[Reply]
+
+KEPT = ("Discarded", "Error", "Suspended", "Completed", "Aborted")
+"""The states in which a service may keep a message that goes nowhere."""
 
 
 class Context:
@@ -208,7 +221,8 @@ class _Handler(Host):
         if message is not None and not (message is self._message and not self._message.changed):
             data = as_bytes(message)
         word = None if pattern is None else str(getattr(pattern, "value", pattern))
-        return self._context.request(self, target, data, timeout, int(priority), word)
+        number = check_priority(priority)
+        return self._context.request(self, check_target(target), data, timeout, number, word)
 
 
 class BusinessProcess(_Handler):
@@ -263,8 +277,10 @@ class BusinessService(Host):
         return self._accept("accept", data, origin, content, wait=wait, timeout=timeout)
 
     def keep(self, data: Data, state: str, reason: str, origin: str = "", content: Optional[str] = None) -> Any:
-        """Records a message that goes nowhere: ``state`` (``Discarded``, ``Error``) and ``reason``
-        say why. Gives Accepted."""
+        """Records a message that goes nowhere: ``state`` (one of KEPT) and ``reason`` say why.
+        Gives Accepted."""
+        if state not in KEPT:
+            raise ValueError("a message is kept as %s, not %r" % (", ".join(KEPT), state))
         return self._accept("keep", data, origin, content, state=state, reason=reason)
 
     def accept_bad(
@@ -286,7 +302,10 @@ class BusinessService(Host):
     def stat(self, address: Optional[str] = None, connections: Optional[int] = None, **counters: int) -> None:
         """Reports where the service listens, how many are connected, and counts to be added
         (``self.stat(rejected=1)``)."""
-        self._context.stat(address, connections, counters)
+        for name, count in counters.items():
+            if count < 0:
+                raise ValueError("%s: a count is added, and cannot be negative" % name)
+        self._context.stat(address, None if connections is None else max(0, int(connections)), counters)
 
     def _accept(self, kind: str, data: Data, origin: str, content: Optional[str], **how: Any) -> Any:
         return self._context.accept(as_bytes(data), kind=kind, origin=origin, content=content, **how)
@@ -320,7 +339,8 @@ def prepare(cls: Type[Host]) -> None:
 
 def create(cls: Type[Any], context: Context) -> Any:
     """Makes a host. Its settings, name and log are there already in its constructor."""
-    host = cls.__new__(cls)
+    make: Any = cls
+    host = make.__new__(make)
     host._bind(context)
     host.__init__()
     return host

@@ -272,6 +272,21 @@ def request_error(code: str, reason: str, message_id: int = 0) -> RequestError:
     return _ERRORS.get(code, RequestError)(code, reason, message_id)
 
 
+def check_target(target: Any) -> str:
+    """A target's name; TypeError for anything else."""
+    if not isinstance(target, str):
+        raise TypeError("a target is the name of an item, not %s" % type(target).__name__)
+    return target
+
+
+def check_priority(priority: Any) -> int:
+    """A priority as its number; ValueError if there is none like it."""
+    number = int(priority)
+    if not Priority.CRITICAL <= number <= Priority.BULK:
+        raise ValueError("a priority is 0 (critical) to 4 (bulk), not %d" % number)
+    return number
+
+
 def as_bytes(data: Any) -> bytes:
     """What a host gave, as bytes. TypeError with a sentence for anything else."""
     if type(data) is bytes:

@@ -11,6 +11,7 @@ stand in the configuration are those of the attributes, or ``name=`` where that 
 
 from __future__ import annotations
 
+import math
 import typing
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Type
 
@@ -44,6 +45,7 @@ class SettingDef:
         name: Optional[str],
         target: str,
         optional: bool,
+        unlimited: bool,
     ) -> None:
         if target not in TARGETS:
             raise SettingError("target is Host or Adapter, not %r" % (target,))
@@ -51,8 +53,12 @@ class SettingDef:
             raise SettingError("type %r is none of %s" % (type, ", ".join(TYPES)))
         if choices is not None and (not choices or not all(isinstance(c, str) for c in choices)):
             raise SettingError("choices is a list of texts, and not empty")
+        for bound in (min, max):
+            if bound is not None and (isinstance(bound, bool) or not math.isfinite(bound)):
+                raise SettingError("min and max are finite numbers")
         self.default = None if default is MISSING else default
-        self.required = default is MISSING and not optional
+        self.unlimited = unlimited
+        self.required = default is MISSING and not optional and not unlimited
         self.doc = doc
         self.type = type or ""
         self.choices = list(choices) if choices is not None else None
@@ -77,6 +83,8 @@ class SettingDef:
             self.type = self._guess(owner, annotation)
         if self.type == "choice" and self.choices is None:
             raise SettingError("setting %s: a choice needs choices=[...]" % self.name)
+        if self.unlimited and self.type != "seconds":
+            raise SettingError("setting %s: only seconds can be unlimited" % self.name)
         if self.default is not None:
             self.default = self.check(self.default)
 
@@ -105,6 +113,10 @@ class SettingDef:
         checked = _CHECKS[self.type](value)
         if checked is MISSING:
             raise SettingError("setting %s: %s expected, found %s" % (self.name, _WANTED[self.type], _kind(value)))
+        if self.unlimited and checked == -1:
+            return None
+        if self.type == "seconds" and checked < 0:
+            raise SettingError("setting %s: a time is not negative" % self.name)
         if self.choices is not None and self.type == "choice":
             for choice in self.choices:
                 if choice.lower() == checked.lower():
@@ -117,16 +129,21 @@ class SettingDef:
                 raise SettingError("setting %s: at most %s expected, found %s" % (self.name, _number(self.max), _number(checked)))
         return checked
 
+    def _default_written(self) -> Optional[str]:
+        if self.default is None:
+            return "-1" if self.unlimited else None
+        return _written(self.default)
+
     def describe(self) -> Dict[str, Any]:
         """The row of the table that ``python3 -m hie.describe`` prints."""
         return {
             "name": self.name,
             "type": self.type,
-            "default": None if self.default is None else _written(self.default),
+            "default": self._default_written(),
             "required": self.required,
             "doc": self.doc,
-            "choices": self.choices,
-            "min": self.min,
+            "choices": self.choices or [],
+            "min": -1 if self.unlimited else self.min,
             "max": self.max,
             "target": self.target,
         }
@@ -143,6 +160,7 @@ def Setting(
     name: Optional[str] = None,
     target: str = "Host",
     optional: bool = False,
+    unlimited: bool = False,
 ) -> Any:
     """Declares a setting of a host class.
 
@@ -151,9 +169,10 @@ def Setting(
     ``type``: one of text, bool, int, seconds, bytes, choice, items, path; found by the annotation
     where left out (str, bool, int, float is seconds, List[str] is items). ``choices``: the values
     allowed. ``min``, ``max``: bounds. ``name``: the name in the configuration, where it is not the
-    attribute's (``name="PDSEndpoint"``). ``target``: ``Host`` or ``Adapter``.
+    attribute's (``name="PDSEndpoint"``). ``target``: ``Host`` or ``Adapter``. ``unlimited``: seconds
+    that may be -1, which is read as None: no limit (and is the default where none is given).
     """
-    return SettingDef(default, doc, type, choices, min, max, name, target, optional)
+    return SettingDef(default, doc, type, choices, min, max, name, target, optional, unlimited)
 
 
 def settings_of(cls: Type[Any]) -> List[SettingDef]:
@@ -187,7 +206,7 @@ def values_for(cls: Type[Any], given: Mapping[str, Any]) -> Dict[str, Any]:
             values[setting.attribute] = setting.check(given[setting.name])
         elif setting.required:
             raise SettingError("setting %s is required and not given" % setting.name)
-        elif setting.name in given and setting.default is not None and setting.type == "seconds":
+        elif setting.name in given and setting.unlimited:
             values[setting.attribute] = None  # a time without limit
         else:
             values[setting.attribute] = setting.default
@@ -222,7 +241,8 @@ def _kind(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(value)
+    text = "%.9f" % value  # never with an exponent
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _written(value: Any) -> str:
@@ -261,7 +281,7 @@ def _as_seconds(value: Any) -> Any:
     try:
         if isinstance(value, (str, int, float)) and not isinstance(value, bool):
             seconds = float(value)
-            return seconds if seconds == seconds else MISSING
+            return seconds if math.isfinite(seconds) else MISSING
     except (ValueError, OverflowError):
         pass
     return MISSING

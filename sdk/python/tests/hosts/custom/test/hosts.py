@@ -85,6 +85,15 @@ class Router(BusinessProcess):
     def do_wrongsend(self, message):
         return [Send("A", 42)]
 
+    def do_wrongtarget(self, message):
+        return [Send(b"A", b"x")]
+
+    def do_wrongpriority(self, message):
+        return [Send("A", b"x", 9)]
+
+    def do_surrogate(self, message):
+        return Result.failed("half \ud800 a pair")
+
     def do_huge(self, message):
         return Result.completed(reply=b"x" * (1 << 22))
 
