@@ -17,8 +17,10 @@ use smallvec::SmallVec;
 
 pub use crate::calls::Response;
 use crate::{
-    calls::{Answer, Calls, Waiting},
+    HostError,
+    calls::{Answer, Calls, Intent, Waiting},
     clock::Clock,
+    config::did_you_mean,
     queue::{BodyBudget, ItemQueue},
 };
 
@@ -91,10 +93,10 @@ pub struct Finish<'a> {
 
 impl Finish<'_> {
     /// The legs whose response the caller gets.
-    fn awaited(&self) -> impl Iterator<Item = u64> {
+    fn awaited(&self) -> impl Iterator<Item = (u64, ItemId)> {
         let legs = self.legs.iter().zip(0..);
         legs.filter(|(leg, _)| self.response_from.contains(&leg.target))
-            .map(|(_, nth)| nth)
+            .map(|(leg, nth)| (nth, leg.target))
     }
 }
 
@@ -128,6 +130,18 @@ impl Broker {
     /// Says whom a message can be sent to from now on.
     pub fn set_targets(&self, targets: HashMap<String, ItemId>) {
         *self.targets.write() = targets;
+    }
+
+    /// The process or operation of this name, or the error that there is none, with the nearest.
+    pub fn known(&self, name: &str) -> Result<ItemId, HostError> {
+        if let Some(item) = self.target(name) {
+            return Ok(item);
+        }
+        let targets = self.targets.read();
+        let near = did_you_mean(name, targets.keys().map(String::as_str));
+        let near = near.map(|near| format!("; {near}")).unwrap_or_default();
+        let message = format!("there is no item called {name} in this production{near}");
+        Err(HostError::new("unknown-target", message))
     }
 
     /// The process or operation of this name, if the production has it.
@@ -270,14 +284,21 @@ impl Broker {
         self.hop(finish, |_| ())
     }
 
-    /// Like [`finish`](Self::finish) with one leg, for a caller who waits for its response. The
-    /// caller is registered before the target can see the request, so that no response is missed.
-    pub fn call(&self, finish: &Finish<'_>) -> Result<Waiting, StoreError> {
-        let mut waiting = None;
-        let appended = self.hop(finish, |appended| {
-            waiting = Some(self.calls.wait_for(std::iter::once(appended.first_id)))
+    /// Like [`finish`](Self::finish), for a job that waits for the response of each leg: one intent
+    /// for each. They are registered before a target can see its request, so that no response is
+    /// missed.
+    pub(crate) fn call(
+        &self,
+        finish: &Finish<'_>,
+        intents: Vec<Intent>,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let mut waiting = Vec::with_capacity(intents.len());
+        self.hop(finish, |appended| {
+            let ids = (appended.first_id.0..).map(MessageId);
+            let registered = intents.into_iter().zip(ids);
+            waiting.extend(registered.map(|(intent, id)| intent.wait_for(id)));
         })?;
-        Ok(waiting.unwrap_or_else(|| self.calls.wait_for(std::iter::once(appended.first_id))))
+        Ok(waiting)
     }
 
     fn hop(
@@ -357,9 +378,9 @@ impl Broker {
         if finish.state == State::Queued {
             return;
         }
-        let to: SmallVec<[u64; 4]> = finish
+        let to: SmallVec<[(u64, ItemId); 4]> = finish
             .awaited()
-            .map(|nth| appended.first_id.0 + nth)
+            .map(|(nth, target)| (appended.first_id.0 + nth, target))
             .collect();
         if !to.is_empty() {
             self.calls.hand_on(finish.live.id, &to);

@@ -14,15 +14,19 @@ use futures_util::future::Either;
 use hie_store::{ItemId, Live, MessageId, Priority, State, StoreError};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::{
     HostError,
     broker::{Accepted, Arrival, Broker, Finish, Leg, Response},
+    calls::NoResponse,
     clock::Clock,
     config::ItemConfig,
+    follow::{deadlock, no_response},
     hold::Hold,
     hooks::{Door, Kept, NotAccepted, Rejected},
     host::Origin,
+    pattern::{Conduct, Manner, Pattern, of_call},
     stats::ItemStats,
     workers::{Entrance, FarAnswer, FarArrival, FarEngine, FarRequest},
 };
@@ -55,6 +59,7 @@ pub struct ServiceContext {
     pub(crate) pool_size: u16,
     pub(crate) hooks: Door,
     pub(crate) hold: Hold,
+    pub(crate) manner: Arc<Manner>,
 }
 
 impl ServiceContext {
@@ -75,6 +80,7 @@ impl ServiceContext {
             pool_size: item.pool_size,
             hooks: Door::default(), // Those of the configuration are asked by the engine.
             hold: Hold::default(),  // The engine's end of the way holds what comes.
+            manner: Manner::of_service(item),
         }
     }
 
@@ -104,8 +110,14 @@ impl ServiceContext {
     }
 
     /// Lets a message in, to all of `TargetConfigNames`: durable when this returns. One that a hook
-    /// rejects is kept, and is an error.
+    /// rejects is kept, and is an error. Where the item's pattern waits, it returns when the message
+    /// is answered, or after `MessageTimeout`.
     pub async fn accept(&self, origin: Origin<'_>, body: &Bytes) -> Result<Accepted, NotAccepted> {
+        if self.manner.pattern.waits() && matches!(self.gate, Gate::Here(_)) {
+            let (accepted, response) = self.begin_request(origin, body).await?;
+            response.await;
+            return Ok(accepted);
+        }
         self.admitted().await?;
         let broker = match &self.gate {
             Gate::Here(broker) => broker,
@@ -140,7 +152,9 @@ impl ServiceContext {
         Ok((accepted, response))
     }
 
-    /// Like [`request`](Self::request), and leaves the waiting to the caller.
+    /// Like [`request`](Self::request), and leaves the waiting to the caller. Where the item's
+    /// pattern waits, the message takes its turn first, the next one has to wait until the response
+    /// is here or dropped, and it comes within `MessageTimeout` or not at all.
     pub async fn begin_request(
         &self,
         origin: Origin<'_>,
@@ -166,11 +180,30 @@ impl ServiceContext {
                 return Ok((accepted, Either::Right(response)));
             }
         };
+        let turn = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => None,
+            turn = self.manner.turn() => turn,
+        };
+        self.admitted().await?; // it may have been paused or stopped meanwhile
         self.count(body);
         let ruled = self.hooks.judge(self, origin, body).await?;
         let arrival = self.ruled(origin, body, &ruled);
         let (accepted, response) = broker.request(arrival).await?;
         self.hooks.told(self, origin, body, &ruled, &accepted).await;
+        let manner = self.manner.clone();
+        let stats = self.stats.clone();
+        let response = async move {
+            let _turn = turn;
+            if !manner.pattern.waits() {
+                return response.await;
+            }
+            let response = tokio::time::timeout(manner.timeout, response).await;
+            if response.is_err() {
+                stats.timeouts.fetch_add(1, Ordering::Relaxed);
+            }
+            response.ok().flatten()
+        };
         Ok((accepted, Either::Left(response)))
     }
 
@@ -302,6 +335,10 @@ pub struct HostContext {
     pub(crate) stopping: CancellationToken,
     /// The message in hand: requests of the host belong to its session.
     pub(crate) current: Mutex<Option<InHand>>,
+    /// How the item works; none in a worker process, where its job in the engine has it.
+    pub(crate) conduct: Option<Conduct>,
+    /// `MessageTimeout`, for a worker process.
+    pub(crate) far_timeout: Duration,
 }
 
 /// The message that a host has in hand.
@@ -335,6 +372,8 @@ impl HostContext {
             stats,
             stopping,
             current: Mutex::default(),
+            conduct: None,
+            far_timeout: Manner::of_jobs(item).timeout,
         }
     }
 
@@ -375,61 +414,113 @@ impl HostContext {
         self.gate.clock()
     }
 
+    /// The pattern of the item.
+    pub fn pattern(&self) -> Pattern {
+        let conduct = self.conduct.as_ref();
+        conduct.map_or(Pattern::default(), |conduct| conduct.manner.pattern)
+    }
+
     /// Sends a message to another item at once, in the session of the message in hand, and returns
     /// its id (the correlation id of a response). Without `body` the message in hand is sent.
+    /// `async_reliable` returns when the request is on disk, `concurrent_async` as soon as it is
+    /// recorded (a crash before it is on disk repeats the message in hand, and so the request); none
+    /// is what fits the item's own pattern.
     pub async fn send_request_async(
         &self,
         target: &str,
         body: Option<Bytes>,
         priority: Priority,
+        pattern: Option<Pattern>,
     ) -> Result<MessageId, HostError> {
-        match &self.gate {
-            Gate::Here(broker) => self.send(broker, target, body, priority, |finish| {
-                Ok(broker.finish(finish)?.first_id)
-            }),
-            Gate::Far(far, _) => match self.ask(far, target, body, priority, None).await? {
-                FarAnswer::Sent(id) => Ok(id),
-                FarAnswer::Answered(_) => Err(misunderstood()),
+        let request = (target, body, priority);
+        let broker = match &self.gate {
+            Gate::Here(broker) => broker,
+            Gate::Far(far, _) => match self.ask(far, request, None, pattern).await? {
+                FarAnswer::Sent(id) => return Ok(id),
+                FarAnswer::Answered(_) => return Err(misunderstood()),
             },
+        };
+        let pattern = of_call(pattern, self.pattern(), false)?;
+        let appended = self.send(broker, request, |finish| broker.finish(finish))?;
+        if pattern == Pattern::AsyncReliable {
+            let durable = appended.ticket.durable().await;
+            let _proof = durable.map_err(|error| refused(&error.into()))?;
         }
+        Ok(appended.first_id)
     }
 
-    /// Sends a message to another item and waits up to `timeout` for its response. A response that
-    /// comes later stays in the trace and reaches nobody else.
+    /// Sends a message to another item and waits up to `timeout` (none: `MessageTimeout`) for its
+    /// response. A response that comes later stays in the trace and reaches nobody else.
+    /// `sync_reliable` calls of an item to the same target go one after another, `concurrent_sync`
+    /// ones side by side; none is what fits the item's own pattern.
+    ///
+    /// # Errors
+    /// `unknown-target`; `timeout`, which names who was waited for; `deadlock` at once, where the
+    /// wait could never end.
     pub async fn send_request_sync(
         &self,
         target: &str,
         body: Option<Bytes>,
-        timeout: Duration,
+        timeout: Option<Duration>,
+        priority: Priority,
+        pattern: Option<Pattern>,
     ) -> Result<Response, HostError> {
-        let broker = match &self.gate {
-            Gate::Here(broker) => broker,
-            Gate::Far(far, _) => {
-                let normal = Priority::Normal;
-                return match self.ask(far, target, body, normal, Some(timeout)).await? {
+        let request = (target, body, priority);
+        let (broker, conduct) = match (&self.gate, &self.conduct) {
+            (Gate::Here(broker), Some(conduct)) => (broker, conduct),
+            (Gate::Here(_), None) => return Err(no_message()),
+            (Gate::Far(far, _), _) => {
+                let timeout = Some(timeout.unwrap_or(self.far_timeout));
+                return match self.ask(far, request, timeout, pattern).await? {
                     FarAnswer::Answered(response) => Ok(response),
                     FarAnswer::Sent(_) => Err(misunderstood()),
                 };
             }
         };
-        let waiting = self.send(broker, target, body, Priority::Normal, |finish| {
-            broker.call(finish)
+        let pattern = of_call(pattern, self.pattern(), true)?;
+        let item = broker.known(target)?;
+        let timeout = timeout.unwrap_or(conduct.manner.timeout);
+        let intent = conduct.place.intend(item).map_err(|round| {
+            self.stats.deadlocks.fetch_add(1, Ordering::Relaxed);
+            let error = HostError::new("deadlock", deadlock(broker, &round));
+            error!(item = self.name(), code = error.code, "{}", error.message);
+            error
         })?;
-        waiting.within(Some(timeout)).await.map_err(|_| {
-            HostError::new(
-                "timeout",
-                format!("{target} did not answer within {timeout:?}"),
-            )
-        })
+        let began = tokio::time::Instant::now();
+        let _line = match pattern.is_strict() {
+            true => {
+                let line = tokio::time::timeout(timeout, conduct.manner.line(item)).await;
+                let nobody = NoResponse::TimedOut(Vec::new());
+                line.map_err(|_| self.timed_out(broker, item, timeout, &nobody))?
+            }
+            false => None,
+        };
+        let mut waiting = self.send(broker, request, |finish| broker.call(finish, vec![intent]))?;
+        let Some(waiting) = waiting.first_mut() else {
+            return Err(no_message());
+        };
+        let left = timeout.saturating_sub(began.elapsed());
+        let response = waiting.within(Some(left)).await;
+        response.map_err(|why| self.timed_out(broker, item, timeout, &why))
+    }
+
+    fn timed_out(
+        &self,
+        broker: &Broker,
+        target: ItemId,
+        timeout: Duration,
+        why: &NoResponse,
+    ) -> HostError {
+        self.stats.timeouts.fetch_add(1, Ordering::Relaxed);
+        HostError::new("timeout", no_response(broker, target, timeout, why))
     }
 
     async fn ask(
         &self,
         far: &Arc<dyn FarEngine>,
-        target: &str,
-        body: Option<Bytes>,
-        priority: Priority,
+        (target, body, priority): (&str, Option<Bytes>, Priority),
         timeout: Option<Duration>,
+        pattern: Option<Pattern>,
     ) -> Result<FarAnswer, HostError> {
         let current = self.current.lock().clone().ok_or_else(no_message)?;
         far.request(FarRequest {
@@ -438,6 +529,7 @@ impl HostContext {
             body: body.or_else(|| current.instead()),
             priority,
             timeout,
+            pattern,
         })
         .await
     }
@@ -445,14 +537,12 @@ impl HostContext {
     fn send<T>(
         &self,
         broker: &Broker,
-        target: &str,
-        body: Option<Bytes>,
-        priority: Priority,
+        (target, body, priority): (&str, Option<Bytes>, Priority),
         how: impl FnOnce(&Finish<'_>) -> Result<T, StoreError>,
     ) -> Result<T, HostError> {
         let current = self.current.lock().clone().ok_or_else(no_message)?;
         let leg = Leg {
-            target: known(broker, target)?,
+            target: broker.known(target)?,
             body: body.or_else(|| current.instead()),
             priority,
         };
@@ -467,8 +557,12 @@ impl HostContext {
             legs: &[leg],
             response_from: &[],
         };
-        how(&finish).map_err(|error| HostError::new(error.code(), error.to_string()))
+        how(&finish).map_err(|error| refused(&error))
     }
+}
+
+fn refused(error: &StoreError) -> HostError {
+    HostError::new(error.code(), error.to_string())
 }
 
 fn no_message() -> HostError {
@@ -483,13 +577,4 @@ fn misunderstood() -> HostError {
         "worker-protocol",
         "the engine's answer does not belong to the request",
     )
-}
-
-fn known(broker: &Broker, target: &str) -> Result<ItemId, HostError> {
-    broker.target(target).ok_or_else(|| {
-        HostError::new(
-            "unknown-target",
-            format!("there is no item called {target} in this production"),
-        )
-    })
 }

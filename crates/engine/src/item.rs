@@ -22,6 +22,7 @@ use crate::{
     in_hand::InHand,
     job::Job,
     mode::Mode,
+    pattern::{Conduct, Manner},
     service::ServiceJob,
     stats::{ItemState, ItemStats},
     supervisor::Supervisor,
@@ -156,6 +157,7 @@ impl Item {
         let queue = world.broker.queue(self.id);
         let pool = self.pool(world)?;
         let delivers = matches!(self.config.class.build, Build::Operation(_));
+        let manner = Manner::of_jobs(&self.config);
         for job in 0..self.config.jobs() {
             let job = Job {
                 production: world.config.clone(),
@@ -166,6 +168,11 @@ impl Item {
                     stats: self.stats.clone(),
                     stopping: supervisor.stopping().clone(),
                     current: Mutex::default(),
+                    conduct: Some(Conduct {
+                        manner: manner.clone(),
+                        place: (world.broker.calls).join(self.id, manner.pattern.is_strict()),
+                    }),
+                    far_timeout: manner.timeout,
                 },
                 queue: queue.clone(),
                 broker: world.broker.clone(),
@@ -225,6 +232,7 @@ impl Item {
                 pool_size: self.config.pool_size,
                 hold: self.life.hold.clone(),
                 hooks: Door::new(self.config.hooks.clone()),
+                manner: Manner::of_service(&self.config),
             },
             post: supervisor.post(),
         };

@@ -21,19 +21,21 @@ use crate::{
     class::Build,
     config::{ItemConfig, ProductionConfig},
     context::HostContext,
+    follow::way,
     hold::Hold,
     hooks::{Around, Handled},
-    host::{Body, Message, Outcome, Verdict},
+    host::{Body, Message, Outcome, Send, Verdict},
     in_hand::InHand,
     instance::Host,
     patience::{Patience, out_of_patience, poison},
-    queue::ItemQueue,
+    pattern::Turn,
+    queue::{Entry, ItemQueue},
     supervisor::Post,
     workers::{Gone, WorkerPool},
 };
 
 /// What the loop does next.
-enum Next {
+pub(crate) enum Next {
     Go,
     Stop,
 }
@@ -64,14 +66,14 @@ impl Job {
         };
         let patience = Patience::of(&self.item);
         loop {
-            let entry = tokio::select! {
+            let (entry, _turn) = tokio::select! {
                 biased;
                 () = self.ctx.stopping.cancelled() => break,
                 () = self.hold.taken() => {
                     self.hold.pass(&self.ctx.stopping).await;
                     continue;
                 }
-                entry = self.queue.take() => entry,
+                taken = self.take() => taken,
                 gone = self.idle(&mut host) => {
                     match self.replace(&gone, None).await {
                         Some(fresh) => host = fresh,
@@ -88,6 +90,15 @@ impl Job {
             }
         }
         host.on_stop(&self.ctx).await;
+    }
+
+    /// The next message and its turn. Cancel-safe, as both parts are.
+    async fn take(&self) -> (Entry, Turn) {
+        let turn = match &self.ctx.conduct {
+            Some(conduct) => conduct.manner.turn().await,
+            None => None,
+        };
+        (self.queue.take().await, turn)
     }
 
     /// Lets the host do what it does when nothing comes; returns only when that brought it down.
@@ -182,6 +193,13 @@ impl Job {
             Ok(body) => body,
             Err(error) => return self.unreadable(&live, &error).await,
         };
+        let conduct = self.ctx.conduct.as_ref();
+        let _in_hand = conduct.map(|conduct| conduct.place.holds(live.id));
+        if let Some(conduct) = conduct
+            && live.hops > conduct.manner.max_hops
+        {
+            return self.went_round(&live, &body, conduct.manner.max_hops).await;
+        }
         let began = self.ctx.clock().instant();
         let mut falls = 0;
         let mut spoiled: Option<Gone> = None;
@@ -252,20 +270,20 @@ impl Job {
                 }
                 Verdict::Completed => {
                     break self
-                        .end(&live, &body, State::Completed, &outcome, tried)
+                        .end(&live, &body, State::Completed, outcome, tried)
                         .await;
                 }
                 Verdict::Discarded => {
                     break self
-                        .end(&live, &body, State::Discarded, &outcome, tried)
+                        .end(&live, &body, State::Discarded, outcome, tried)
                         .await;
                 }
                 Verdict::Failed => {
-                    break self.end(&live, &body, State::Error, &outcome, tried).await;
+                    break self.end(&live, &body, State::Error, outcome, tried).await;
                 }
                 Verdict::Suspended => {
                     break self
-                        .end(&live, &body, State::Suspended, &outcome, tried)
+                        .end(&live, &body, State::Suspended, outcome, tried)
                         .await;
                 }
             }
@@ -304,10 +322,24 @@ impl Job {
             live,
             &Bytes::new(),
             State::Error,
-            &outcome,
+            outcome,
             self.ctx.clock().instant(),
         )
         .await
+    }
+
+    /// A message that items send on to each other for ever ends here.
+    async fn went_round(&self, live: &Live, body: &Bytes, max_hops: u16) -> Next {
+        self.ctx.stats.loops.fetch_add(1, Ordering::Relaxed);
+        let way = way(&self.broker, &[live.source, live.target]);
+        let reason = format!(
+            "loop: the message has passed {max_hops} items (MaxHops), the last of them {way}; \
+             `hie trace {}` shows its way",
+            live.id
+        );
+        let outcome = Outcome::failed(reason);
+        let now = self.ctx.clock().instant();
+        self.end(live, body, State::Error, outcome, now).await
     }
 
     /// Puts the message back on its place: nothing is recorded, it was never off the log's queue.
@@ -345,21 +377,27 @@ impl Job {
         live: &Live,
         body: &Bytes,
         state: State,
-        outcome: &Outcome,
+        outcome: Outcome,
         tried: Instant,
     ) -> Next {
-        let (legs, unknown) = self.legs(outcome);
-        if let Some(unknown) = unknown {
-            let reason = format!("there is no item called {unknown} in this production");
-            let refused = Outcome::failed(reason).with_note(outcome.note.clone());
-            return self
-                .record(live, body, State::Error, &refused, &[], tried)
-                .await;
+        let legs = match self.legs(&outcome) {
+            Ok(legs) => legs,
+            Err(error) => {
+                let refused = Outcome::failed(error.message).with_note(outcome.note);
+                return self
+                    .record(live, body, State::Error, &refused, &[], tried)
+                    .await;
+            }
+        };
+        let conduct = self.ctx.conduct.as_ref();
+        let waits = conduct.is_some_and(|conduct| conduct.manner.pattern.waits());
+        if waits && state == State::Completed && !legs.is_empty() {
+            return self.end_answered(live, body, outcome, &legs, tried).await;
         }
-        self.record(live, body, state, outcome, &legs, tried).await
+        self.record(live, body, state, &outcome, &legs, tried).await
     }
 
-    async fn record(
+    pub(crate) async fn record(
         &self,
         live: &Live,
         body: &Bytes,
@@ -412,19 +450,21 @@ impl Job {
         };
         match recorded {
             Ok(()) => Next::Go,
-            Err(error) => {
-                // The message stays unfinished in the log and comes again after a restart.
-                error!(
-                    item = self.name(),
-                    message = live.id.0,
-                    code = error.code(),
-                    "cannot record its end: {error}"
-                );
-                self.post
-                    .lost(&HostError::new(error.code(), error.to_string()));
-                Next::Stop
-            }
+            Err(error) => self.unrecorded(live, &error),
         }
+    }
+
+    /// The journal refused: the message stays unfinished in the log and comes again after a restart.
+    pub(crate) fn unrecorded(&self, live: &Live, error: &StoreError) -> Next {
+        error!(
+            item = self.name(),
+            message = live.id.0,
+            code = error.code(),
+            "cannot record what became of it: {error}"
+        );
+        self.post
+            .lost(&HostError::new(error.code(), error.to_string()));
+        Next::Stop
     }
 
     /// Whether the host leaves something outside that a crash could make it leave again.
@@ -433,22 +473,18 @@ impl Job {
     }
 
     /// The hops that an outcome asks for, or the first target that does not exist.
-    fn legs<'a>(&self, outcome: &'a Outcome) -> (Vec<Leg>, Option<&'a str>) {
-        let mut legs = Vec::with_capacity(outcome.sends.len());
-        for send in &outcome.sends {
-            let Some(target) = self.broker.target(&send.target) else {
-                return (legs, Some(&send.target));
-            };
-            legs.push(Leg {
-                target,
+    fn legs(&self, outcome: &Outcome) -> Result<Vec<Leg>, HostError> {
+        let leg = |send: &Send| {
+            Ok(Leg {
+                target: self.broker.known(&send.target)?,
                 body: send.body.clone(),
                 priority: send.priority,
-            });
-        }
-        (legs, None)
+            })
+        };
+        outcome.sends.iter().map(leg).collect()
     }
 
-    fn finish<'a>(
+    pub(crate) fn finish<'a>(
         &self,
         live: &'a Live,
         body: &'a Bytes,

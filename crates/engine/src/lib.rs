@@ -11,10 +11,12 @@
 
 pub mod broker;
 pub mod calls;
+mod circle;
 pub mod class;
 pub mod clock;
 pub mod config;
 pub mod context;
+mod follow;
 pub mod hold;
 pub mod hooks;
 pub mod host;
@@ -26,6 +28,7 @@ pub mod item_command;
 mod job;
 pub mod mode;
 mod patience;
+pub mod pattern;
 pub mod production;
 pub mod queue;
 mod service;

@@ -187,6 +187,7 @@ impl Value {
 pub struct Settings {
     values: BTreeMap<&'static str, Value>,
     secrets: BTreeSet<&'static str>,
+    given: BTreeSet<&'static str>,
 }
 
 /// Values that came from the environment or a file may be secrets and are not shown.
@@ -213,6 +214,7 @@ impl Settings {
     /// shown; for the configuration reader.
     pub fn put(&mut self, name: &'static str, value: Value, secret: bool) {
         self.set(name, value);
+        self.given.insert(name);
         if secret {
             self.secrets.insert(name);
         } else {
@@ -223,6 +225,11 @@ impl Settings {
     /// Whether the value came from the environment or a file: it must not be shown or logged.
     pub fn is_secret(&self, name: &str) -> bool {
         self.secrets.contains(name)
+    }
+
+    /// Whether the configuration says it, so that it is no default.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.contains(name)
     }
 
     /// A setting, or none where it is neither given nor has a default.

@@ -76,6 +76,12 @@ pub struct ItemStats {
     pub retries: AtomicU64,
     /// Panics of the host that were contained.
     pub panics: AtomicU64,
+    /// Requests that were not answered in time.
+    pub timeouts: AtomicU64,
+    /// Waits that were refused because they would never have ended.
+    pub deadlocks: AtomicU64,
+    /// Messages that went round until MaxHops.
+    pub loops: AtomicU64,
     /// Connections open now (services and operations with connections).
     pub connections: AtomicU64,
     /// Time spent in the host, in microseconds.

@@ -95,7 +95,7 @@ impl<S> Waiters<S> {
     /// A request has its response: takes out who waits for it. The other requests of that caller
     /// are nobody's from now on.
     pub fn claim(&self, request: u64) -> Claim<S> {
-        if self.entries.load(Ordering::Acquire) == 0 {
+        if self.is_empty() {
             return Claim::Nobody;
         }
         self.change(|table| {
@@ -118,30 +118,27 @@ impl<S> Waiters<S> {
     }
 
     /// The response of a request will be that of other requests: whoever waits for it waits for
-    /// the first of those, and whoever gave up on it has given up on them.
-    pub fn hand_on(&self, request: u64, to: &[u64]) {
-        if self.entries.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        self.change(|table| match table.requests.remove(&request) {
-            None => {}
-            Some(Entry::GaveUp) => {
+    /// the first of those, and whoever gave up on it has given up on them. Shows who waits.
+    pub fn hand_on<T>(&self, request: u64, to: &[u64], show: impl FnOnce(&S) -> T) -> Option<T> {
+        self.change(|table| match table.requests.remove(&request)? {
+            Entry::GaveUp => {
                 table.gave_up += to.len();
                 table.gave_up -= 1;
                 for next in to {
                     table.requests.insert(*next, Entry::GaveUp);
                 }
+                None
             }
-            Some(Entry::Awaited(number)) => {
-                if let Some(caller) = table.callers.get_mut(&number) {
-                    caller.requests.retain(|known| *known != request);
-                    caller.requests.extend(to);
-                    for next in to {
-                        table.requests.insert(*next, Entry::Awaited(number));
-                    }
+            Entry::Awaited(number) => {
+                let caller = table.callers.get_mut(&number)?;
+                caller.requests.retain(|known| *known != request);
+                caller.requests.extend(to);
+                for next in to {
+                    table.requests.insert(*next, Entry::Awaited(number));
                 }
+                Some(show(&caller.sink))
             }
-        });
+        })
     }
 
     /// The caller stops waiting. True: it gets nothing any more, and what comes is late. False: its
@@ -172,6 +169,11 @@ impl<S> Waiters<S> {
                 }
             }
         });
+    }
+
+    /// Whether no request is awaited or remembered. Takes no lock.
+    pub fn is_empty(&self) -> bool {
+        self.entries.load(Ordering::Acquire) == 0
     }
 
     /// How many callers wait, and how many requests are remembered whose caller gave up.
@@ -217,10 +219,10 @@ mod tests {
     fn a_caller_follows_the_request_that_is_handed_on() {
         let waiters = Waiters::default();
         let caller = waiters.register([1], ());
-        waiters.hand_on(1, &[5, 6]);
+        assert!(waiters.hand_on(1, &[5, 6], |_| ()).is_some());
         assert!(matches!(waiters.claim(1), Claim::Nobody));
         assert!(waiters.give_up(caller));
-        waiters.hand_on(5, &[7]);
+        assert!(waiters.hand_on(5, &[7], |_| ()).is_none());
         assert!(matches!(waiters.claim(5), Claim::Nobody));
         assert!(matches!(waiters.claim(7), Claim::Late));
         assert!(matches!(waiters.claim(6), Claim::Late));

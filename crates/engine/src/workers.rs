@@ -16,6 +16,7 @@ use crate::{
     config::{ItemConfig, ProductionConfig},
     hooks::NotAccepted,
     host::{BusinessService, Message, Origin, Outcome},
+    pattern::Pattern,
     stats::ItemStats,
 };
 
@@ -185,6 +186,8 @@ pub struct FarRequest<'a> {
     pub priority: Priority,
     /// How long its response is waited for; none: not at all.
     pub timeout: Option<Duration>,
+    /// How; none: as the item's own pattern says.
+    pub pattern: Option<Pattern>,
 }
 
 /// What a request led to.

@@ -143,7 +143,15 @@ macro_rules! hooked_as {
                 if says(&message.body, "m:ask") {
                     let target = self.targets[0].clone();
                     let wait = Duration::from_secs(20);
-                    let response = ctx.send_request_sync(&target, None, wait).await?;
+                    let response = ctx
+                        .send_request_sync(
+                            &target,
+                            None,
+                            Some(wait),
+                            hie_store::Priority::Normal,
+                            None,
+                        )
+                        .await?;
                     return Ok(Outcome::completed().with_reply(response.reply));
                 }
                 self.message(ctx, message)

@@ -85,6 +85,21 @@ const COUNTERS: &[Figure] = &[
         |item| item.panics,
     ),
     (
+        "hie_item_timeouts",
+        "Requests that were not answered in time",
+        |item| item.timeouts,
+    ),
+    (
+        "hie_item_deadlocks",
+        "Waits that were refused because they would never have ended",
+        |item| item.deadlocks,
+    ),
+    (
+        "hie_item_loops",
+        "Messages that went round until MaxHops",
+        |item| item.loops,
+    ),
+    (
         "hie_item_busy_microseconds",
         "Time spent in the host",
         |item| item.busy_us,

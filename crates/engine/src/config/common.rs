@@ -6,6 +6,7 @@
 use super::{Finding, ItemConfig};
 use crate::{
     class::{Build, Class},
+    pattern,
     setting::{SettingDef, SettingType, Target},
 };
 
@@ -25,6 +26,46 @@ const QUEUE_TYPE: SettingDef = SettingDef::host(
     "fifo",
     "The order in which the item's queue is worked off: `fifo`, first in, first out. The only \
      type of this version.",
+);
+
+const MESSAGING_PATTERN: SettingDef = SettingDef::host(
+    "MessagingPattern",
+    SettingType::Choice(&[
+        &["async_reliable"],
+        &["sync_reliable"],
+        &["concurrent_async"],
+        &["concurrent_sync"],
+    ]),
+    "async_reliable",
+    "Who waits, and whether order holds. Services: with async_* a sender is answered as AckMode \
+     says, with sync_* once the message is answered (MessageTimeout); sync_reliable takes one \
+     message at a time in the order of arrival over all connections, concurrent_sync up to \
+     `pool_size`. Processes and operations: async_reliable takes messages in the order of the \
+     queue, concurrent_async promises none; with sync_* a message is done when all that it sent is \
+     answered; sync_reliable has one message in hand at a time whatever `pool_size` says.",
+);
+
+const MESSAGE_TIMEOUT: SettingDef = SettingDef::host(
+    "MessageTimeout",
+    SettingType::Seconds {
+        min: 0.001,
+        max: 86_400.0,
+        unlimited: None,
+    },
+    "30",
+    "How long the item waits for a response where its pattern or a call of its host waits, in \
+     seconds. A response that comes later is kept in the trace and reaches nobody.",
+);
+
+const MAX_HOPS: SettingDef = SettingDef::host(
+    "MaxHops",
+    SettingType::Int {
+        min: 1,
+        max: 10_000,
+    },
+    "100",
+    "How many items a message may have passed, one after another, since it entered. One that has \
+     passed more goes round for ever and ends in state Error.",
 );
 
 const MAX_ATTEMPTS: SettingDef = SettingDef::host(
@@ -87,6 +128,8 @@ pub const SERVICE: &[SettingDef] = &[
     RESTART[1],
     RESTART[2],
     RESTART[3],
+    MESSAGING_PATTERN,
+    MESSAGE_TIMEOUT,
 ];
 
 /// Every process.
@@ -98,6 +141,9 @@ pub const PROCESS: &[SettingDef] = &[
     RESTART[1],
     RESTART[2],
     RESTART[3],
+    MESSAGING_PATTERN,
+    MESSAGE_TIMEOUT,
+    MAX_HOPS,
 ];
 
 /// Every operation.
@@ -131,6 +177,9 @@ pub const OPERATION: &[SettingDef] = &[
     RESTART[1],
     RESTART[2],
     RESTART[3],
+    MESSAGING_PATTERN,
+    MESSAGE_TIMEOUT,
+    MAX_HOPS,
 ];
 
 /// The table of a kind of host.
@@ -156,7 +205,7 @@ pub fn settings_of(class: &'static Class) -> Vec<&'static SettingDef> {
 
 /// What is wrong between the settings that every class has.
 pub(crate) fn check(item: &ItemConfig) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = pattern::check(item);
     let mode = item.settings.text("ExecutionMode");
     if mode == Some("single_process") && item.pool_size > 1 {
         findings.push(Finding {
@@ -197,8 +246,6 @@ pub(crate) const LATER_SETTINGS: &[&str] = &[
     "InactivityTimeout",
     "LogTraceEvents",
     "MessageSchemaCategory",
-    "MessageTimeout",
-    "MessagingPattern",
     "OverflowStrategy",
     "QueueCountAlert",
     "QueueSize",

@@ -29,6 +29,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use hie_rules::RuleSet;
 
+pub(crate) use error::did_you_mean;
 pub use error::render;
 pub use keys::{ITEM, PRODUCTION};
 pub use load::{FILE_MAX_BYTES, load, parse};

@@ -20,7 +20,7 @@ use hie_engine::{
     },
     setting::{Settings, Value},
 };
-use hie_store::Content;
+use hie_store::{Content, Priority};
 
 /// What the operations of a test have seen: (item, body), in order.
 pub(crate) static SEEN: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
@@ -106,7 +106,7 @@ impl BusinessProcess for Router {
         let mut outcome = Outcome::completed();
         if let Some(item) = body.strip_prefix("ask ") {
             let response = ctx
-                .send_request_sync(item, None, Duration::from_secs(5))
+                .send_request_sync(item, None, None, Priority::Normal, None)
                 .await?;
             return Ok(outcome.with_reply(response.reply));
         }

@@ -51,7 +51,8 @@ const SETTINGS: &[SettingDef] = &[
     ]), "Immediate",
         "When the sender is answered. Immediate: once the message is on disk. Application: with the reply of the target \
          (of the items in its ResponseFrom, for a router), or negatively after ResponseTimeout. MSH-determined: as MSH-15 \
-         and MSH-16 of the message ask. Never: not at all."),
+         and MSH-16 of the message ask. Never: not at all. Where MessagingPattern is sync_reliable or concurrent_sync \
+         and AckMode is not given, it is Application."),
     SettingDef::host("ResponseTimeout", SettingType::Seconds { min: 0.001, max: 86_400.0, unlimited: Some("for ever") }, "30",
         "How many seconds an application answer may take. The message itself is kept and goes on in any case."),
     SettingDef::host("BadMessageHandler", SettingType::Items, "",
@@ -67,6 +68,20 @@ fn check(item: &ItemConfig, _: &ProductionConfig) -> Vec<Finding> {
             setting: Some("BadMessageHandler"),
             message: "more than one item is named".into(),
             help: Some("name one item".into()),
+        });
+    }
+    let settings = &item.settings;
+    if modes::waits(settings)
+        && settings.is_given("AckMode")
+        && settings.text("AckMode") == Some("Immediate")
+    {
+        let pattern = settings.text("MessagingPattern").unwrap_or_default();
+        findings.push(Finding {
+            setting: Some("AckMode"),
+            message: format!(
+                "Immediate answers at once, and MessagingPattern {pattern} makes the sender wait for the response"
+            ),
+            help: Some("remove AckMode, or set MessagingPattern to async_reliable".into()),
         });
     }
     findings

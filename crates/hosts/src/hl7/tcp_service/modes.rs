@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hie_engine::{
     broker::{Accepted, Response},
     hooks::{self, NotAccepted},
+    pattern::Pattern,
     setting::Settings,
 };
 use hie_hl7::{AckCode, Message};
@@ -24,7 +25,12 @@ pub(super) enum AckMode {
 }
 
 impl AckMode {
+    /// Where the item's pattern makes its senders wait, they wait for the application's answer,
+    /// unless the item says otherwise.
     pub(super) fn of(settings: &Settings) -> Self {
+        if !settings.is_given("AckMode") && waits(settings) {
+            return Self::Application;
+        }
         match settings.text("AckMode") {
             Some("Application") => Self::Application,
             Some("MSH-determined") => Self::MshDetermined,
@@ -32,6 +38,12 @@ impl AckMode {
             _ => Self::Immediate,
         }
     }
+}
+
+/// Whether the pattern of the item makes its senders wait.
+pub(super) fn waits(settings: &Settings) -> bool {
+    let pattern = settings.text("MessagingPattern").and_then(Pattern::named);
+    pattern.is_some_and(Pattern::waits)
 }
 
 /// Which answers of one kind a sender wants (HL7 table 0155).
