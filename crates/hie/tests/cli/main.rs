@@ -6,6 +6,7 @@
 mod common;
 
 mod acting;
+mod hooks;
 mod lifecycle;
 mod reading;
 mod starting;
