@@ -228,6 +228,10 @@ impl ServiceContext {
             }
         };
         self.count(body);
+        if state == State::Error {
+            self.stats.rejected.fetch_add(1, Ordering::Relaxed);
+            self.stats.note_error(reason);
+        }
         broker
             .accept(self.arrival(origin, body, &[], state, reason))
             .await

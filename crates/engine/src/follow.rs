@@ -16,7 +16,8 @@ use hie_store::{ItemId, Live, State};
 use crate::{
     broker::{Broker, Leg, Response},
     calls::{Intent, NoResponse, Waiting},
-    host::Outcome,
+    hooks::{self, Around},
+    host::{Message, Outcome, Verdict},
     job::{Job, Next},
 };
 
@@ -75,6 +76,7 @@ impl Job {
         body: &Bytes,
         mut outcome: Outcome,
         legs: &[Leg],
+        late: (&Around<'_>, &Message),
         tried: Instant,
     ) -> Next {
         let intents = match self.intents(legs) {
@@ -82,9 +84,9 @@ impl Job {
             Err(reason) => {
                 self.ctx.stats.deadlocks.fetch_add(1, Ordering::Relaxed);
                 let refused = Outcome::failed(reason).with_note(outcome.note);
-                return self
-                    .record(live, body, State::Error, &refused, &[], tried)
-                    .await;
+                let refused = late.0.decide(late.1, refused);
+                let state = refused.verdict.end().unwrap_or(State::Error);
+                return self.record(live, body, state, &refused, &[], tried).await;
             }
         };
         // Queued, so that a crash while it waits does the message again, marked as possibly twice.
@@ -99,7 +101,11 @@ impl Job {
         };
         let speaker = self.speaker(&outcome, legs);
         let state = match self.answers(waiting).await {
-            Gathered::All(answers) => self.sum_up(&mut outcome, legs, answers, speaker),
+            Gathered::All(answers) => {
+                outcome.verdict = self.sum_up(&mut outcome, legs, answers, speaker);
+                outcome = late.0.decide(late.1, outcome);
+                outcome.verdict.end().unwrap_or(State::Error)
+            }
             Gathered::Stopped(waiting) => {
                 self.let_go(live, &mut outcome, waiting, speaker);
                 State::Completed
@@ -152,7 +158,7 @@ impl Job {
         legs: &[Leg],
         mut answers: Vec<Answered>,
         speaker: Option<usize>,
-    ) -> State {
+    ) -> Verdict {
         let failed = |(leg, answer): (&Leg, &Answered)| match answer {
             Err(why) => {
                 self.ctx.stats.timeouts.fetch_add(1, Ordering::Relaxed);
@@ -162,11 +168,14 @@ impl Job {
                 State::Completed | State::Discarded => None,
                 state => {
                     let name = self.broker.store.item_name(leg.target);
-                    Some(format!(
-                        "{name} ended in state {}: {}",
-                        state.name(),
-                        response.reason
-                    ))
+                    let passed_on = hooks::passed_on(&response.reason, &name);
+                    Some(passed_on.unwrap_or_else(|| {
+                        format!(
+                            "{name} ended in state {}: {}",
+                            state.name(),
+                            response.reason
+                        )
+                    }))
                 }
             },
         };
@@ -178,10 +187,10 @@ impl Job {
         }
         outcome.response_from.clear();
         if failures.is_empty() {
-            return State::Completed;
+            return Verdict::Completed;
         }
         outcome.reason = failures.join("; ");
-        State::Error
+        Verdict::Failed
     }
 
     /// The item stops while the message waits. All that it sent is on its way by itself, so the

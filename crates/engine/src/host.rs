@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hie_store::{Content, Live, Priority};
+use hie_store::{Content, Live, Priority, State};
 
 use crate::{
     context::{HostContext, ServiceContext},
@@ -92,6 +92,19 @@ pub enum Verdict {
     Retry(GiveUp),
     /// Back to the head of the queue, and the item is disabled.
     Disable,
+}
+
+impl Verdict {
+    /// The state that a message ends in; none for a verdict that is no end.
+    pub(crate) fn end(self) -> Option<State> {
+        match self {
+            Self::Completed => Some(State::Completed),
+            Self::Discarded => Some(State::Discarded),
+            Self::Failed => Some(State::Error),
+            Self::Suspended => Some(State::Suspended),
+            Self::Retry(_) | Self::Disable => None,
+        }
+    }
 }
 
 /// One message that a host sends on.

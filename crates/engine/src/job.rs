@@ -235,7 +235,10 @@ impl Job {
                 }
             };
             let outcome = out_of_patience(outcome, began.elapsed(), patience);
-            let outcome = around.after(&message, outcome);
+            let outcome = match self.waits(&outcome) {
+                true => around.fill(outcome),
+                false => around.after(&message, outcome),
+            };
             match outcome.verdict {
                 Verdict::Retry(_) => {
                     live.attempts = live.attempts.saturating_add(1);
@@ -268,23 +271,9 @@ impl Job {
                     self.post.supervisor().disable(&outcome.reason);
                     break self.park(live);
                 }
-                Verdict::Completed => {
-                    break self
-                        .end(&live, &body, State::Completed, outcome, tried)
-                        .await;
-                }
-                Verdict::Discarded => {
-                    break self
-                        .end(&live, &body, State::Discarded, outcome, tried)
-                        .await;
-                }
-                Verdict::Failed => {
-                    break self.end(&live, &body, State::Error, outcome, tried).await;
-                }
-                Verdict::Suspended => {
-                    break self
-                        .end(&live, &body, State::Suspended, outcome, tried)
-                        .await;
+                Verdict::Completed | Verdict::Discarded | Verdict::Failed | Verdict::Suspended => {
+                    let late = (&around, &message);
+                    break self.end(&live, &body, outcome, Some(late), tried).await;
                 }
             }
         };
@@ -318,14 +307,8 @@ impl Job {
             "the body cannot be read: {error}"
         );
         let outcome = Outcome::failed(format!("the body cannot be read: {error}"));
-        self.end(
-            live,
-            &Bytes::new(),
-            State::Error,
-            outcome,
-            self.ctx.clock().instant(),
-        )
-        .await
+        let now = self.ctx.clock().instant();
+        self.end(live, &Bytes::new(), outcome, None, now).await
     }
 
     /// A message that items send on to each other for ever ends here.
@@ -339,7 +322,7 @@ impl Job {
         );
         let outcome = Outcome::failed(reason);
         let now = self.ctx.clock().instant();
-        self.end(live, body, State::Error, outcome, now).await
+        self.end(live, body, outcome, None, now).await
     }
 
     /// Puts the message back on its place: nothing is recorded, it was never off the log's queue.
@@ -376,8 +359,8 @@ impl Job {
         &self,
         live: &Live,
         body: &Bytes,
-        state: State,
         outcome: Outcome,
+        late: Option<(&Around<'_>, &Message)>,
         tried: Instant,
     ) -> Next {
         let legs = match self.legs(&outcome) {
@@ -389,12 +372,20 @@ impl Job {
                     .await;
             }
         };
-        let conduct = self.ctx.conduct.as_ref();
-        let waits = conduct.is_some_and(|conduct| conduct.manner.pattern.waits());
-        if waits && state == State::Completed && !legs.is_empty() {
-            return self.end_answered(live, body, outcome, &legs, tried).await;
+        if let Some(late) = late.filter(|_| self.waits(&outcome)) {
+            let ended = self.end_answered(live, body, outcome, &legs, late, tried);
+            return ended.await;
         }
+        let state = outcome.verdict.end().unwrap_or(State::Error);
         self.record(live, body, state, &outcome, &legs, tried).await
+    }
+
+    /// Whether the message only ends when all that the outcome sends is answered.
+    fn waits(&self, outcome: &Outcome) -> bool {
+        let conduct = self.ctx.conduct.as_ref();
+        conduct.is_some_and(|conduct| conduct.manner.pattern.waits())
+            && outcome.verdict == Verdict::Completed
+            && !outcome.sends.is_empty()
     }
 
     pub(crate) async fn record(

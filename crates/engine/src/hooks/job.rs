@@ -56,7 +56,24 @@ impl<'a> Around<'a> {
     }
 
     /// After it was processed, with the outcome as it would be recorded; gives the one that is.
-    pub(crate) fn after(self, message: &Message, mut outcome: Outcome) -> Outcome {
+    pub(crate) fn after(&self, message: &Message, outcome: Outcome) -> Outcome {
+        self.decide(message, self.fill(outcome))
+    }
+
+    /// Puts into an outcome what the hooks before it did: their remarks, and the changed bytes into
+    /// what it sends. Alone where the end is only decided once all that is sent is answered.
+    pub(crate) fn fill(&self, mut outcome: Outcome) -> Outcome {
+        if self.hooks.is_some() {
+            put_before(&mut outcome, &self.note);
+            if self.changed {
+                sends_these(&mut outcome, &self.body);
+            }
+        }
+        outcome
+    }
+
+    /// Asks the hooks after it about an outcome.
+    pub(crate) fn decide(&self, message: &Message, mut outcome: Outcome) -> Outcome {
         let Some(hooks) = self.hooks else {
             return outcome;
         };
@@ -72,11 +89,7 @@ impl<'a> Around<'a> {
             let after = hooks.after(body, source, &outcome, tries);
             remark(&mut behind, &after);
         }
-        put_before(&mut outcome, self.note);
         remark(&mut outcome.note, &behind);
-        if self.changed {
-            sends_these(&mut outcome, body);
-        }
         outcome
     }
 }

@@ -46,6 +46,12 @@ pub fn rejection(reason: &str) -> Option<&str> {
     reason.strip_prefix(REJECTED)
 }
 
+/// The reason of a message that fails because this item rejected what it sent; none if that is not
+/// why. Who waits for the message learns it too.
+pub(crate) fn passed_on(reason: &str, by: &str) -> Option<String> {
+    Some(rejected(&format!("{} (by {by})", rejection(reason)?)))
+}
+
 fn rejected(reason: &str) -> String {
     format!("{REJECTED}{reason}")
 }

@@ -150,7 +150,7 @@ pub async fn handle(mut host: Own<'_>, ctx: &HostContext, message: &mut Message)
             None => {}
         }
     }
-    put_before(&mut outcome, note);
+    put_before(&mut outcome, &note);
     if !same(&given, &message.body.0) {
         sends_these(&mut outcome, &message.body.0);
     }
@@ -230,10 +230,10 @@ pub(super) fn is_end(verdict: Verdict) -> bool {
 }
 
 /// Adds remarks in front of what the host noted.
-pub(super) fn put_before(outcome: &mut Outcome, mut note: String) {
+pub(super) fn put_before(outcome: &mut Outcome, note: &str) {
     if !note.is_empty() {
-        remark(&mut note, &outcome.note);
-        outcome.note = note;
+        let behind = std::mem::replace(&mut outcome.note, note.to_owned());
+        remark(&mut outcome.note, &behind);
     }
 }
 

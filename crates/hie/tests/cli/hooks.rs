@@ -189,6 +189,101 @@ fn a_rejection_behind_the_service_reaches_a_sender_who_waits() {
     assert_eq!(rows[1]["state"], "Completed");
 }
 
+/// The same answers and the same trace, whoever waits for whom.
+#[test]
+fn hooks_mean_the_same_in_every_pattern() {
+    let patterns = [
+        "async_reliable",
+        "sync_reliable",
+        "concurrent_async",
+        "concurrent_sync",
+    ];
+    for pattern in patterns {
+        let place = Place::new();
+        let item = |hooks: &str| {
+            format!(
+                "    host: {{BusinessRuleName: Rules, MessagingPattern: {pattern}, ResponseFrom: Out}}
+    hooks:
+      on_before_process: [{{set: {{PV1-3: W7}}}}]{hooks}"
+            )
+        };
+        let service = format!(
+            "    host: {{TargetConfigNames: Router, MessagingPattern: {pattern}, AckMode: Application}}
+    hooks:
+      on_before_process: [{{when: 'PID-3.1 = \"13\"', reject: unlucky}}]"
+        );
+        let out = format!(
+            "{SINK}
+    hooks:
+      on_before_process: [{{when: 'PID-3.1 = \"14\" and PV1-3 = \"W7\"', reject: full}}]"
+        );
+        let router =
+            item("\n      on_after_process: [{when: 'Verdict = \"completed\"', tag: through}]");
+        let engine = place.start(&production(&service, &router, &out));
+        let ask = |id: &str, patient: &str| sent(&engine, &message("ADT^A01", id, patient, "DOE"));
+        let answers = [ask("M1", "13"), ask("M2", "14"), ask("M3", "15")];
+        assert!(
+            answers[0].contains("MSA|AE|M1|unlucky"),
+            "{pattern}: {answers:?}"
+        );
+        assert!(
+            answers[1].contains("MSA|AE|M2|full"),
+            "{pattern}: {answers:?}"
+        );
+        assert!(answers[2].contains("MSA|AA|M3"), "{pattern}: {answers:?}");
+        let out = hops(&place, "Router", "Out", 2);
+        assert_eq!(out[0]["reason"], "rejected by on_before_process: full");
+        let routed = hops(&place, "In", "Router", 2);
+        let through = |row: &Value| row["note"].as_str().unwrap().ends_with("tag through");
+        // With sync the router's message has failed when what it sent has failed.
+        let sync = matches!(pattern, "sync_reliable" | "concurrent_sync");
+        let state = if sync { "Error" } else { "Completed" };
+        assert_eq!(routed[0]["state"], state, "{pattern}");
+        assert_eq!(through(&routed[0]), !sync, "{pattern}: {}", routed[0]);
+        assert!(through(&routed[1]), "{pattern}: {}", routed[1]);
+        for row in &routed {
+            assert!(
+                raw(&place, row).ends_with(b"PV1|1|I\r"),
+                "{pattern}: raw first"
+            );
+        }
+    }
+}
+
+/// What it sent has failed, and the item's own hook says what that means.
+#[test]
+fn a_router_that_waits_recovers_from_what_its_targets_come_to() {
+    let place = Place::new();
+    let router = "    host: {BusinessRuleName: Rules, MessagingPattern: sync_reliable}
+    hooks:
+      on_process_error: [{when: 'Reason Contains \"Out ended\"', then: suspend, reason: look at Out}]
+      on_after_process: [{when: 'Verdict = \"suspended\"', tag: put aside}]";
+    let receiver = Receiver::start();
+    receiver
+        .inner
+        .set(hie_load::receiver::Behaviour::code("AR"));
+    let (ip, port) = (receiver.addr().ip(), receiver.addr().port());
+    let out = format!(
+        "    class: HL7TCPOperation
+    adapter: {{IPAddress: {ip}, Port: {port}}}
+    host: {{ReplyCodeActions: ':?R=F,:?A=C'}}"
+    );
+    let engine = place.start(&production(SERVICE, router, &out));
+    assert!(sent(&engine, &message("ADT^A01", "M1", "77", "DOE")).contains("MSA|AA|M1"));
+    engine.wait_for("Router", "suspended", 1);
+    let rows = hops(&place, "In", "Router", 1);
+    assert_eq!(
+        (&rows[0]["state"], &rows[0]["reason"]),
+        (&"Suspended".into(), &"look at Out".into())
+    );
+    let note = rows[0]["note"].as_str().unwrap();
+    assert!(
+        note.contains("suspended instead of failed: Out ended"),
+        "{note}"
+    );
+    assert!(note.ends_with("on_after_process: tag put aside"), "{note}");
+}
+
 #[test]
 fn an_error_is_recovered_as_configured_and_who_waits_is_told() {
     let place = Place::new();
