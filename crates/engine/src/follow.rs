@@ -69,6 +69,14 @@ pub(crate) fn no_response(
 type Answered = Result<Response, NoResponse>;
 
 impl Job {
+    /// Whether the message only ends when all that the outcome sends is answered.
+    pub(crate) fn waits(&self, outcome: &Outcome) -> bool {
+        let conduct = self.ctx.conduct.as_ref();
+        conduct.is_some_and(|conduct| conduct.manner.pattern.waits())
+            && outcome.verdict == Verdict::Completed
+            && !outcome.sends.is_empty()
+    }
+
     /// Sends what the outcome asks for, waits for the responses, and ends the message.
     pub(crate) async fn end_answered(
         &self,

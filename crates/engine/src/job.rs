@@ -366,10 +366,12 @@ impl Job {
         let legs = match self.legs(&outcome) {
             Ok(legs) => legs,
             Err(error) => {
-                let refused = Outcome::failed(error.message).with_note(outcome.note);
-                return self
-                    .record(live, body, State::Error, &refused, &[], tried)
-                    .await;
+                let mut refused = Outcome::failed(error.message).with_note(outcome.note);
+                if let Some((around, message)) = late {
+                    refused = around.decide(message, refused);
+                }
+                let state = refused.verdict.end().unwrap_or(State::Error);
+                return self.record(live, body, state, &refused, &[], tried).await;
             }
         };
         if let Some(late) = late.filter(|_| self.waits(&outcome)) {
@@ -378,14 +380,6 @@ impl Job {
         }
         let state = outcome.verdict.end().unwrap_or(State::Error);
         self.record(live, body, state, &outcome, &legs, tried).await
-    }
-
-    /// Whether the message only ends when all that the outcome sends is answered.
-    fn waits(&self, outcome: &Outcome) -> bool {
-        let conduct = self.ctx.conduct.as_ref();
-        conduct.is_some_and(|conduct| conduct.manner.pattern.waits())
-            && outcome.verdict == Verdict::Completed
-            && !outcome.sends.is_empty()
     }
 
     pub(crate) async fn record(

@@ -12,7 +12,8 @@ use super::{
     remark,
 };
 use crate::{
-    context::HostContext,
+    HostError,
+    context::{Gate, HostContext},
     host::{Message, Outcome, Verdict},
 };
 
@@ -77,6 +78,9 @@ impl<'a> Around<'a> {
         let Some(hooks) = self.hooks else {
             return outcome;
         };
+        if let Some(error) = self.unknown_target(&outcome) {
+            outcome = Outcome::failed(error.message).with_note(outcome.note);
+        }
         let (body, source) = (&self.body, &*message.source);
         let tries = message.live.attempts.saturating_add(1);
         let mut behind = String::new();
@@ -91,6 +95,15 @@ impl<'a> Around<'a> {
         }
         remark(&mut outcome.note, &behind);
         outcome
+    }
+
+    /// An outcome that sends to nobody is a failure, and the hooks are asked about that.
+    fn unknown_target(&self, outcome: &Outcome) -> Option<HostError> {
+        let Gate::Here(broker) = &self.ctx.gate else {
+            return None;
+        };
+        let mut sends = outcome.sends.iter();
+        sends.find_map(|send| broker.known(&send.target).err())
     }
 }
 

@@ -382,3 +382,28 @@ async fn a_change_at_the_door_survives_a_restart() {
     assert_eq!(seen("Out10"), ["ok b:change changed"]);
     production.stop().await;
 }
+
+/// That the end is decided by the engine and not by the class is no way round the hooks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_to_nobody_can_be_recovered_too() {
+    let pattern = |name| ("MessagingPattern", Value::Choice(name));
+    for (n, pattern) in [
+        (110, pattern("async_reliable")),
+        (111, pattern("sync_reliable")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (inn, mid) = (format!("In{n}"), format!("Mid{n}"));
+        let [nobody] = to(&["Nobody"]);
+        let router = with_hooks(
+            item(&mid, &PROCESS, &[nobody, pattern]),
+            "on_process_error:\n- {when: 'Reason Contains \"Nobody\"', then: suspend}",
+        );
+        let items = vec![item(&inn, &DOOR, &to(&[&mid])), router];
+        let production = start(folder.path(), items).await;
+        let response = ask(n, "ok").await;
+        assert_eq!(response.state, State::Suspended, "{}", response.reason);
+        let rows = left(&production, folder.path()).await;
+        let note = &hop(&rows, &inn, &mid).0.note;
+        assert!(note.contains("suspended instead of failed"), "{note}");
+    }
+}

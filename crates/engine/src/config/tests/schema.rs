@@ -63,6 +63,22 @@ fn every_setting_stands_in_the_schema_in_both_shapes() {
 }
 
 #[test]
+fn hooks_stand_in_the_schema_with_all_their_keys() {
+    let schema = schema(&REGISTRY);
+    let hooks = &schema["$defs"]["hooks"]["properties"];
+    let keys = |hook: &str| {
+        let entry = hooks[hook]["items"]["properties"].as_object();
+        entry.expect(hook).keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(keys("on_before_process"), ["reject", "set", "tag", "when"]);
+    assert_eq!(keys("on_after_process"), ["tag", "when"]);
+    let error = ["reason", "reply", "tag", "then", "when"];
+    assert_eq!(keys("on_process_error"), error);
+    let item = &schema["$defs"]["item"]["properties"]["hooks"];
+    assert_eq!(item["$ref"], "#/$defs/hooks");
+}
+
+#[test]
 fn classes_are_offered_by_all_their_names() {
     let schema = schema(&REGISTRY);
     let offered = schema["$defs"]["item"]["properties"]["class"]["anyOf"][0]["enum"].as_array();
