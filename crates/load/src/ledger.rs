@@ -101,9 +101,7 @@ impl Sent {
                 .iter()
                 .enumerate()
                 .filter(move |(_, entry)| entry.fate == fate);
-            of_fate.map(move |(sequence, _)| {
-                format!("{}N{sequence:09}", String::from_utf8_lossy(stream))
-            })
+            of_fate.map(move |(sequence, _)| id(stream, sequence))
         })
     }
 
@@ -136,30 +134,62 @@ impl Seen {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Stream {
     seen: Vec<Seen>,
     highest: Option<u64>,
+    /// The highest sequence number of each key, by the key's hash.
+    highest_of_key: HashMap<u64, u64>,
+    inversions: u64,
+    key_inversions: u64,
+}
+
+impl Stream {
+    /// Notes a first delivery, and whether something later of the stream or of its key came before.
+    fn first(&mut self, sequence: u64, key: Option<&[u8]>) {
+        self.inversions += u64::from(self.highest.is_some_and(|highest| highest > sequence));
+        self.highest = self.highest.max(Some(sequence));
+        if let Some(key) = key {
+            let highest = self.highest_of_key.entry(hash(key)).or_insert(sequence);
+            self.key_inversions += u64::from(*highest > sequence);
+            *highest = sequence.max(*highest);
+        }
+    }
+
+    fn distinct(&self) -> u64 {
+        self.seen.iter().filter(|seen| seen.count > 0).count() as u64
+    }
+
+    fn deliveries(&self) -> u64 {
+        self.seen.iter().map(|seen| u64::from(seen.count)).sum()
+    }
 }
 
 /// What one destination received.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Received {
     streams: BTreeMap<Vec<u8>, Stream>,
     /// Control IDs that tell no stream.
     others: HashMap<Vec<u8>, Seen>,
     deliveries: u64,
     distinct: u64,
-    inversions: u64,
 }
 
 impl Received {
     /// Notes a delivery; says whether it was the first of its control ID.
     pub fn enter(&mut self, control_id: &[u8], body: &[u8]) -> bool {
+        self.enter_keyed(control_id, None, body)
+    }
+
+    /// The same for a destination that promises order per key: first deliveries of one stream that
+    /// share a key are compared with each other too.
+    pub fn enter_keyed(&mut self, control_id: &[u8], key: Option<&[u8]>, body: &[u8]) -> bool {
         self.deliveries += 1;
         let hash = hash(body);
         let first = match split_control_id(control_id) {
-            Some((stream, sequence)) => self.enter_in_stream(control_id, stream, sequence, hash),
+            Some((stream, sequence)) => {
+                self.enter_in_stream(control_id, (stream, sequence), key, hash)
+            }
             None => self
                 .others
                 .entry(control_id.to_vec())
@@ -173,8 +203,8 @@ impl Received {
     fn enter_in_stream(
         &mut self,
         control_id: &[u8],
-        stream: &[u8],
-        sequence: u64,
+        (stream, sequence): (&[u8], u64),
+        key: Option<&[u8]>,
         hash: u64,
     ) -> bool {
         if !self.streams.contains_key(stream) {
@@ -192,10 +222,38 @@ impl Received {
         };
         let first = seen.enter(hash);
         if first {
-            self.inversions += u64::from(stream.highest.is_some_and(|highest| highest > sequence));
-            stream.highest = stream.highest.max(Some(sequence));
+            stream.first(sequence, key);
         }
         first
+    }
+
+    /// What came of one run: its streams, whose names begin with it.
+    #[must_use]
+    pub fn of_run(&self, run: &str) -> Received {
+        let streams = self.streams.iter();
+        let own = streams.filter(|(name, _)| name.starts_with(run.as_bytes()));
+        let streams: BTreeMap<_, _> = own
+            .map(|(name, stream)| (name.clone(), stream.clone()))
+            .collect();
+        Received {
+            deliveries: streams.values().map(Stream::deliveries).sum(),
+            distinct: streams.values().map(Stream::distinct).sum(),
+            others: HashMap::new(),
+            streams,
+        }
+    }
+
+    /// The control IDs of streams that came more than once, and how often.
+    pub fn repeated(&self) -> impl Iterator<Item = (String, u32)> {
+        self.streams.iter().flat_map(|(stream, entries)| {
+            let seen = entries.seen.iter().enumerate();
+            let repeated = seen.filter(|(_, seen)| seen.count > 1);
+            repeated.map(move |(sequence, seen)| (id(stream, sequence), seen.count))
+        })
+    }
+
+    fn inversions(&self) -> u64 {
+        self.streams.values().map(|stream| stream.inversions).sum()
     }
 
     /// The figures without a sending side.
@@ -210,7 +268,7 @@ impl Received {
             distinct: self.distinct,
             duplicates: self.deliveries - self.distinct,
             gaps: gaps.sum(),
-            out_of_order: self.inversions,
+            out_of_order: self.inversions(),
             streams: self.streams.len(),
         }
     }
@@ -240,7 +298,8 @@ impl Received {
         let mut verdict = Verdict {
             delivered: self.distinct,
             extra_deliveries: self.deliveries - self.distinct,
-            inversions: self.inversions,
+            inversions: self.inversions(),
+            key_inversions: self.streams.values().map(|s| s.key_inversions).sum(),
             ..Verdict::default()
         };
         let mut known = 0;
@@ -256,9 +315,7 @@ impl Received {
                     .and_then(|stream| stream.seen.get(sequence));
                 let seen = seen.copied().unwrap_or_default();
                 known += u64::from(seen.count > 0);
-                verdict.enter(*entry, seen, || {
-                    format!("{}N{sequence:09}", String::from_utf8_lossy(stream))
-                });
+                verdict.enter(*entry, seen, || id(stream, sequence));
             }
         }
         verdict.unknown = self.distinct - known;
@@ -312,13 +369,21 @@ pub struct Verdict {
     pub changed_examples: Vec<String>,
     /// First deliveries that came after a later one of their stream.
     pub inversions: u64,
+    /// First deliveries that came after a later one of their stream and key, where keys are known.
+    pub key_inversions: u64,
 }
 
 impl Verdict {
     /// Nothing lost, changed, invented or out of order. Duplicates are judged apart.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        (self.lost, self.changed, self.unknown, self.inversions) == (0, 0, 0, 0)
+        self.is_whole() && self.inversions == 0
+    }
+
+    /// Nothing lost, changed or invented, in whatever order.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        (self.lost, self.changed, self.unknown) == (0, 0, 0)
     }
 
     fn enter(&mut self, entry: SentEntry, seen: Seen, id: impl Fn() -> String) {
@@ -337,6 +402,10 @@ impl Verdict {
             example(&mut self.changed_examples, id);
         }
     }
+}
+
+fn id(stream: &[u8], sequence: usize) -> String {
+    format!("{}N{sequence:09}", String::from_utf8_lossy(stream))
 }
 
 fn example(examples: &mut Vec<String>, id: impl Fn() -> String) {

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ledger::{Received, Sent, Summary, Verdict};
-use crate::wire::{msh_field, write_ack};
+use crate::wire::{first_of_field, msh_field, write_ack};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -76,6 +76,8 @@ impl Behaviour {
 #[derive(Default)]
 struct Account {
     received: Received,
+    /// Segment and field of the key in which the destination promises order, when it does.
+    key: Option<(String, usize)>,
     /// Control IDs of first deliveries in order of arrival, when asked for.
     log: Option<Vec<String>>,
     first: Option<Instant>,
@@ -160,6 +162,18 @@ impl Receiver {
     /// Changes the behaviour from the next answer on.
     pub fn set(&self, behaviour: Behaviour) {
         self.shared.behaviour.send_replace(Arc::new(behaviour));
+    }
+
+    /// Compares, from now on, the order of messages with the same key too: the first component of
+    /// field `number` of `segment`.
+    pub fn order_by(&self, segment: &str, number: usize) {
+        self.shared.account().key = Some((segment.to_owned(), number));
+    }
+
+    /// A copy of the account so far.
+    #[must_use]
+    pub fn received(&self) -> Received {
+        self.shared.account().received.clone()
     }
 
     /// Keeps the control IDs of first deliveries in order of arrival, from now on.
@@ -357,7 +371,11 @@ fn enter(shared: &Shared, control_id: &[u8], message: &[u8]) {
     let now = Instant::now();
     {
         let mut account = shared.account();
-        let first = account.received.enter(control_id, message);
+        let key = match &account.key {
+            Some((segment, number)) => first_of_field(message, segment, *number),
+            None => None,
+        };
+        let first = account.received.enter_keyed(control_id, key, message);
         account.first.get_or_insert(now);
         account.last = Some(now);
         if let (true, Some(log)) = (first, &mut account.log) {

@@ -14,6 +14,20 @@ pub fn msh_field(message: &[u8], number: usize) -> Option<&[u8]> {
         .nth(number.checked_sub(2)?)
 }
 
+/// The first component of the first repetition of field `number` of the first `segment` (any but MSH),
+/// in the default encoding characters; `None` when there is no such segment or field.
+#[must_use]
+pub fn first_of_field<'a>(message: &'a [u8], segment: &str, number: usize) -> Option<&'a [u8]> {
+    let separator = *message.get(3)?;
+    let mut segments = message.split(|&byte| byte == b'\r' || byte == b'\n');
+    let fields = segments.find_map(|text| {
+        let rest = text.strip_prefix(segment.as_bytes())?;
+        (rest.first() == Some(&separator)).then_some(rest)
+    })?;
+    let field = fields.split(|&byte| byte == separator).nth(number)?;
+    field.split(|&byte| b"^~&".contains(&byte)).next()
+}
+
 /// What an ACK says.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Ack<'a> {
@@ -72,6 +86,17 @@ mod tests {
         assert_eq!(msh_field(message, 13), None);
         assert_eq!(msh_field(b"PID|1", 1), None);
         assert_eq!(msh_field(b"MSH", 10), None);
+    }
+
+    #[test]
+    fn reads_the_first_of_a_field() {
+        let message = b"MSH|^~\\&|A\rPIDX|9\rPID|1||77^^^NHS~88^^^MR||A^B\rPV1|1|I";
+        assert_eq!(first_of_field(message, "PID", 3), Some(&b"77"[..]));
+        assert_eq!(first_of_field(message, "PID", 2), Some(&b""[..]));
+        assert_eq!(first_of_field(message, "PV1", 2), Some(&b"I"[..]));
+        assert_eq!(first_of_field(message, "PV1", 3), None);
+        assert_eq!(first_of_field(message, "OBX", 1), None);
+        assert_eq!(first_of_field(b"", "PID", 3), None);
     }
 
     #[test]

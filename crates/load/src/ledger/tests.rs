@@ -109,3 +109,59 @@ fn a_leaping_sequence_costs_little_and_is_still_counted() {
 fn counts_gaps() {
     assert_eq!(received(&[0, 1, 5]).summary().gaps, 3);
 }
+
+#[test]
+fn finds_disorder_within_a_key_and_leaves_others_alone() {
+    let keyed = |order: &[(u64, &str)]| {
+        let (mut received, mut ids) = (Received::default(), ControlIds::new("T", 1));
+        for (sequence, key) in order {
+            received.enter_keyed(ids.at(*sequence), Some(key.as_bytes()), &body(*sequence));
+        }
+        let verdict = received.verdict(&sent(4));
+        assert!(verdict.is_whole(), "{verdict:?}");
+        (verdict.inversions, verdict.key_inversions)
+    };
+    assert_eq!(keyed(&[(0, "a"), (1, "b"), (2, "a"), (3, "b")]), (0, 0));
+    assert_eq!(keyed(&[(1, "b"), (0, "a"), (3, "b"), (2, "a")]), (2, 0));
+    assert_eq!(keyed(&[(2, "a"), (0, "a"), (1, "b"), (3, "b")]), (2, 1));
+    // A repeat of an early one is no disorder.
+    assert_eq!(
+        keyed(&[(0, "a"), (1, "b"), (2, "a"), (0, "a"), (3, "b")]),
+        (0, 0)
+    );
+}
+
+#[test]
+fn streams_of_the_same_key_are_no_disorder_to_each_other() {
+    let mut received = Received::default();
+    for (stream, sequence) in [(1, 5), (2, 0), (1, 6), (2, 1)] {
+        let mut ids = ControlIds::new("T", stream);
+        received.enter_keyed(ids.at(sequence), Some(b"key"), b"body");
+    }
+    assert_eq!(received.verdict(&Sent::default()).key_inversions, 0);
+}
+
+#[test]
+fn tells_runs_apart_and_what_came_twice() {
+    let (mut received, mut sent) = (Received::default(), Sent::default());
+    for (run, order) in [("AA", &[0, 1, 1][..]), ("BB", &[1, 0])] {
+        let mut ids = ControlIds::new(run, 0);
+        for &sequence in order {
+            received.enter(ids.at(sequence), &body(sequence));
+        }
+        if run == "AA" {
+            for sequence in 0..2 {
+                sent.sent(ids.at(sequence), &body(sequence));
+                sent.answered(ids.at(sequence), Fate::Acked);
+            }
+        }
+    }
+    assert_eq!(received.verdict(&sent).unknown, 2);
+    let own = received.of_run("AA");
+    let verdict = own.verdict(&sent);
+    assert!(verdict.is_clean(), "{verdict:?}");
+    assert_eq!((verdict.delivered, verdict.extra_deliveries), (2, 1));
+    let repeated: Vec<_> = own.repeated().collect();
+    assert_eq!(repeated, [("AA0000N000000001".to_owned(), 2)]);
+    assert_eq!(received.of_run("BB").summary().out_of_order, 1);
+}

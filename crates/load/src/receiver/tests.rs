@@ -57,3 +57,14 @@ async fn goes_down_and_comes_back_on_its_port_with_its_account() {
     assert!(!receiver.wait_for(3, Duration::from_millis(1)).await);
     assert!(receiver.quiet_for().is_some());
 }
+
+#[tokio::test]
+async fn accounts_by_key() {
+    let receiver = Receiver::start("127.0.0.1:0").await.unwrap();
+    receiver.order_by("PID", 1);
+    for id in ["T0001N000000002", "T0001N000000001"] {
+        send(&receiver, id).await;
+    }
+    let verdict = receiver.received().of_run("T").verdict(&Sent::default());
+    assert_eq!((verdict.inversions, verdict.key_inversions), (1, 1));
+}
