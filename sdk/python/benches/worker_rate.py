@@ -57,9 +57,9 @@ def measure(cls: str, seconds: float) -> Tuple[float, float]:
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
-    for name in ("Plain", "Async", "Forward", "Blocking"):
+    for name in ("Plain", "Async", "Forward", "AsyncForward", "Blocking"):
         rate, cost = measure("custom.test.trivial." + name, seconds)
-        print("%-10s %8.0f messages/s, %6.1f us of CPU each" % (name, rate, cost), flush=True)
+        print("%-12s %8.0f messages/s, %6.1f us of CPU each" % (name, rate, cost), flush=True)
 
 
 if __name__ == "__main__":

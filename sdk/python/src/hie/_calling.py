@@ -84,7 +84,7 @@ def _with_bytes(message: Message, changed: Any) -> Message:
         return changed
     twin = message.copy()
     twin._replace(as_bytes(changed))
-    twin._delimiters = None
+    twin._delimiters = None  # it may be another kind of message altogether
     return twin
 
 

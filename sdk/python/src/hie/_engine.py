@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from hie import _protocol as p
 from hie._calling import trace
@@ -39,6 +39,8 @@ class Engine:
         self.stopping = threading.Event()
         self.resumed = threading.Event()
         self.resumed.set()
+        self.before_waiting: Callable[[], None] = lambda: None
+        """Called by a plain host's thread that is about to wait for an answer."""
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self.loop_thread = 0
         self._calls: Dict[int, Union[SimpleQueue[Answer], asyncio.Queue[Answer]]] = {}
@@ -132,6 +134,7 @@ class WorkerContext(Context):
         if self.engine.on_loop():
             question = self.engine.ask(p.CALL, header, data or b"")
             return self._called_async(question, timeout is None)
+        self.engine.before_waiting()
         question = self.engine.ask(p.CALL, header, data or b"")
         try:
             return _called(question.take(), timeout is None)

@@ -225,6 +225,8 @@ def charset_named(name: bytes) -> Optional[str]:
 
 def charset_of(msh_18: bytes, repetition: bytes) -> Optional[str]:
     """The codec of the raw MSH-18; None if the name that counts is not known."""
+    if not msh_18:
+        return UNSTATED
     names = msh_18.split(repetition)
     first = charset_named(names[0])
     if first != UNSTATED:

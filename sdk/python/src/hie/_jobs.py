@@ -3,8 +3,13 @@
 Owns who runs what and when results are written. A plain host lives in the thread of its job from
 constructor to on_teardown, so that what it opens there (a database connection) may be used there.
 
-Results are gathered and written when no handed message is left that a thread has not begun; a
-result that is left behind because the others block is written by the reader, within a millisecond.
+Threads that all want the interpreter's lock at once cost more than what trivial hosts do. So of a
+batch of messages only a few threads are woken, and each that is done wakes the next (*narrow*).
+Where hosts block that would hold others up: the reader looks every millisecond, and when too few
+were begun twice in a row, all are woken at once, and for some time all that follow (*wide*).
+
+Results are gathered and written when no message is left that a thread has not begun; a result that
+is left behind because the others block is written by the reader, within a millisecond, too.
 """
 
 from __future__ import annotations
@@ -12,20 +17,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
+from functools import lru_cache
 from queue import SimpleQueue
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Set, Tuple, Type
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Mapping, Optional, Set, Tuple, Type
 
 from hie import _protocol as p
 from hie._calling import MAX_REASON, crashed, drive, drive_async, steps, trace, where
 from hie._engine import Engine, WorkerContext
+from hie._msgpack import pack, pack_array_head
 from hie.host import Host, create
-from hie.message import Message, Result, Stopping, as_bytes, check_priority, check_target
+from hie.message import VERDICTS, Message, Result, Stopping, as_bytes, check_priority, check_target
 from hie.settings import SettingError
 
 Delivery = Tuple[int, List[Any], bytes]
 LOG = logging.getLogger("hie.host")
+NARROW = 2
+"""How many threads are awake while hosts are quick: one runs, the others are on their way."""
+QUICK = 4
+"""How many messages must be begun between two ticks for hosts to count as quick."""
+SLOW_TICKS = 2
+"""How many ticks in a row must be slow for hosts to count as blocking: one may be the machine's."""
+WIDE_FOR = 2000
+"""After how many messages it is tried again whether hosts have become quick."""
 STACK = 4 * 1024 * 1024
 """Stack of a job's thread, in bytes. The usual 8 MiB each would count against WorkerMemoryMax."""
+
+
+_WORDS = {verdict: pack(verdict) for verdict in VERDICTS}
+_NOTHING = pack("") + pack("") + pack(None) + pack([]) + pack([])
 
 
 class StartFailed(Exception):
@@ -45,25 +65,32 @@ def message_of(header: List[Any], body: bytes) -> Message:
 
 def result_frame(message: Message, result: Result) -> bytes:
     """The RESULT of a message. TypeError for a reply or a send that is no message."""
+    if result.reply is None and not result.sends and not (result.reason or result.note or result.response_from):
+        return p.frame_of(p.RESULT, b"\x97" + pack(message.id) + _WORDS[result.verdict] + _NOTHING)
     bodies: List[bytes] = []
     reply_len: Optional[int] = None
     if result.reply is not None:
         bodies.append(as_bytes(result.reply))
         reply_len = len(bodies[0])
-    sends: List[Any] = []
+    sends: List[bytes] = []
     for send in result.sends:
         priority = message.priority if send.priority is None else check_priority(send.priority)
-        check_target(send.target)
-        if send.message is None or (send.message is message and not message.changed):
-            sends.append([send.target, None, priority])
-        else:
+        length: Optional[int] = None
+        if send.message is not None and (send.message is not message or message.changed):
             bodies.append(as_bytes(send.message))
-            sends.append([send.target, len(bodies[-1]), priority])
+            length = len(bodies[-1])
+        sends.append(_packed_send(check_target(send.target), length, priority))
     header = [
-        message.id, result.verdict, _words(result.reason), _words(result.note), reply_len, sends,
-        [check_target(target) for target in result.response_from],
+        b"\x97", pack(message.id), _WORDS[result.verdict], pack(_words(result.reason)),
+        pack(_words(result.note)), pack(reply_len), pack_array_head(len(sends)), *sends,
+        pack([check_target(target) for target in result.response_from]),
     ]  # fmt: skip
-    return p.frame(p.RESULT, header, b"".join(bodies))
+    return p.frame_of(p.RESULT, b"".join(header), b"".join(bodies))
+
+
+@lru_cache(maxsize=4096)
+def _packed_send(target: str, length: Optional[int], priority: int) -> bytes:
+    return pack([target, length, priority])
 
 
 def _words(text: Any) -> str:
@@ -130,6 +157,9 @@ class Jobs:
         """Whether a thread has yet to begin what it was handed."""
         return False
 
+    def tick(self) -> None:
+        """Called about every millisecond while something is unbegun."""
+
     def stop(self) -> None:
         """Lets services end, then calls on_stop and on_teardown of all hosts."""
         raise NotImplementedError
@@ -156,7 +186,13 @@ class ThreadJobs(Jobs):
     def __init__(self, engine: Engine, cls: Type[Host], init: Mapping[str, Any]) -> None:
         super().__init__(engine, cls, init)
         self.queues: List[SimpleQueue[Any]] = [SimpleQueue() for _ in range(self.count)]
-        self._unbegun: List[None] = []
+        self._waiting: Deque[Delivery] = deque()  # whose threads are not woken yet
+        self._unbegun: List[None] = []  # one for each message that no thread has begun
+        self._baton = threading.Lock()
+        self._awake = 0
+        self._begun = self._begun_before = 0
+        self._wide_for = self._slow_ticks = 0
+        engine.before_waiting = self._widen
         self._loop_lock = threading.Lock()
 
     def start(self) -> None:
@@ -171,11 +207,50 @@ class ThreadJobs(Jobs):
 
     def deliver(self, frames: List[Delivery]) -> None:
         self._unbegun.extend([None] * len(frames))
-        for delivery in frames:
-            self.queues[delivery[1][1]].put(delivery)
+        with self._baton:
+            self._waiting.extend(frames)
+            if self._wide_for > 0:
+                self._wide_for -= len(frames)
+                count = len(self._waiting)
+            else:
+                count = min(len(self._waiting), NARROW - self._awake)
+            woken = self._take(count)
+        self._wake(woken)
 
     def unbegun(self) -> bool:
         return bool(self._unbegun)
+
+    def tick(self) -> None:
+        slow = self._begun - self._begun_before < QUICK
+        self._begun_before = self._begun
+        self._slow_ticks = self._slow_ticks + 1 if slow and self._waiting else 0
+        if self._slow_ticks >= SLOW_TICKS:
+            self._slow_ticks = 0
+            self._widen()
+
+    def _widen(self) -> None:
+        """Hosts block: wakes the threads of all messages, and of those that follow."""
+        with self._baton:
+            self._wide_for = WIDE_FOR
+            woken = self._take(len(self._waiting))
+        self._wake(woken)
+
+    def _take(self, count: int) -> List[Delivery]:
+        self._awake += max(0, count)
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def _wake(self, deliveries: List[Delivery]) -> None:
+        for delivery in deliveries:
+            self.queues[delivery[1][1]].put(delivery)
+
+    def _pass_on(self) -> None:
+        """A thread is done: it wakes the next in its place."""
+        with self._baton:
+            if not self._waiting or self._awake > NARROW:
+                self._awake -= 1
+                return
+            delivery = self._waiting.popleft()
+        self.queues[delivery[1][1]].put(delivery)
 
     def stop(self) -> None:
         self._everywhere(self._stop_one)
@@ -192,12 +267,14 @@ class ThreadJobs(Jobs):
     def _handle(self, job: int, delivery: Delivery) -> None:
         message = message_of(delivery[1], delivery[2])
         self._unbegun.pop()
+        self._begun += 1
         try:
             result = drive(steps(self.hosts[job], message), self._await)
         except BaseException as error:
             LOG.error("message %s crashed its host\n%s", message.id, trace(error))
             result = crashed(error)
         self.finished(message, result)
+        self._pass_on()
         if not self._unbegun:
             try:
                 self.engine.channel.flush()

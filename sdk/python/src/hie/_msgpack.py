@@ -41,6 +41,13 @@ def pack(value: Any) -> bytes:
     return bytes(out)
 
 
+def pack_array_head(size: int) -> bytes:
+    """What begins an array of so many values, which are written behind it."""
+    out = bytearray()
+    _length(out, size, 0x90, 16, 0xDC)
+    return bytes(out)
+
+
 def _pack(out: bytearray, value: Any, depth: int) -> None:
     kind = type(value)
     if kind is int:

@@ -50,7 +50,11 @@ class ProtocolError(Exception):
 
 def frame(kind: int, header: Any, body: bytes = b"") -> bytes:
     """One frame as bytes."""
-    packed = pack(header)
+    return frame_of(kind, pack(header), body)
+
+
+def frame_of(kind: int, packed: bytes, body: bytes = b"") -> bytes:
+    """One frame whose header is packed already."""
     return _HEAD.pack(5 + len(packed) + len(body), kind, len(packed)) + packed + body
 
 

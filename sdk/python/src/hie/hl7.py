@@ -33,7 +33,9 @@ from hie._hl7_text import (
 __all__ = ["HL7Error", "HL7Message", "Path", "PathError", "Segment", "parse_path"]
 
 T = TypeVar("T")
+_UNREAD = "?"  # MSH-18 has not been looked at yet
 _HEADERS = (b"MSH", b"BHS", b"FHS")
+_LINE_END = re.compile(rb"\r\n?|\n")
 _LINES_CR = re.compile(rb"\r\n*")
 _LINES_LF = re.compile(rb"\r\n|\r|\n")
 
@@ -58,12 +60,13 @@ class HL7Message:
     an empty place gives ``""``, HL7's explicit null the two quotes.
     """
 
-    __slots__ = ("_raw", "_start", "_line_end", "_delimiters", "_lines")
+    __slots__ = ("_raw", "_start", "_line_end", "_delimiters", "_lines", "_codec", "_plain_cr")
 
     def __init__(self, raw: Union[bytes, bytearray, memoryview, str]) -> None:
         self._raw: bytes = raw.encode("utf-8") if isinstance(raw, str) else bytes(raw)
         self._delimiters: Optional[Delimiters] = None
         self._lines: Optional[List[_Line]] = None
+        self._codec: Optional[str] = _UNREAD
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -256,9 +259,10 @@ class HL7Message:
             raise HL7Error("the MSH segment at byte %d ends before its field separator" % start)
         if head != b"MSH" or field[0] >= 0x7F or field.isalnum() or field == b" ":
             raise HL7Error("no MSH segment at byte %d of %d" % (start, len(raw)))
-        found = re.compile(rb"\r\n?|\n").search(raw, start)
+        found = _LINE_END.search(raw, start)
         self._start = start
         self._line_end: bytes = found.group() if found else b"\r"
+        self._plain_cr = self._line_end == b"\r" and b"\n" not in raw
         behind = raw[start + 4 : found.start() if found else len(raw)]
         self._delimiters = d = read_delimiters(field, behind.split(field, 1)[0])
         return d
@@ -278,6 +282,9 @@ class HL7Message:
         return self._lines
 
     def _nth_line(self, name: bytes, nth: int) -> Optional[_Line]:
+        d = self.delimiters
+        if nth == 1 and self._lines is None and self._plain_cr:
+            return self._find(name, d.field)
         left = nth
         for line in self._index():
             if line.name == name:
@@ -286,14 +293,28 @@ class HL7Message:
                     return line
         return None
 
+    def _find(self, name: bytes, separator: bytes) -> Optional[_Line]:
+        """The first segment of a name, where nothing but CR ends segments: without an index."""
+        raw, at = self._raw, self._start
+        while True:
+            after = at + len(name)
+            if raw.startswith(name, at) and raw[after : after + 1] in (separator, b"\r", b""):
+                end = raw.find(b"\r", after)
+                return _Line(at, len(raw), len(raw), name) if end < 0 else _Line(at, end, end + 1, name)
+            at = raw.find(b"\r" + name, at) + 1
+            if at == 0:
+                return None
+
     def _text(self, raw: bytes) -> str:
         return decode(unescape(raw, self.delimiters), self._charset() or UNSTATED)
 
     def _charset(self) -> Optional[str]:
-        d = self.delimiters
-        line = self._index()[0]
-        fields = self._raw[line.start : line.end].split(d.field, 18)
-        return charset_of(fields[17], d.repetition) if len(fields) > 17 else UNSTATED
+        if self._codec is _UNREAD:
+            d, raw, start = self.delimiters, self._raw, self._start
+            end = _LINE_END.search(raw, start)
+            fields = raw[start : end.start() if end else len(raw)].split(d.field, 18)
+            self._codec = charset_of(fields[17], d.repetition) if len(fields) > 17 else UNSTATED
+        return self._codec
 
     def _matches(self, path: Path) -> Iterator[bytes]:
         self.delimiters  # noqa: B018 - says at once if the bytes are no message
@@ -428,6 +449,8 @@ class HL7Message:
     def _replace(self, raw: bytes) -> None:
         self._raw = raw
         self._lines = None
+        self._codec = _UNREAD
+        self._plain_cr = False  # an edit is rarely the last: the index pays from here on
 
 
 def _rewritten(data: bytes, levels: List[Tuple[Optional[bytes], int]], value: Optional[bytes]) -> bytes:

@@ -16,6 +16,7 @@ import socket
 import stat
 import sys
 import threading
+import time
 from typing import Any, Dict, List, NoReturn, Optional
 
 from hie import _protocol as p
@@ -122,10 +123,14 @@ class Worker:
         poll.register(self.sock, select.POLLIN)
         poll.register(self._wake_in, select.POLLIN)
         jobs: Optional[Jobs]
+        tick = 0.0
         while self.code is None:
             jobs = self.jobs
             hurry = self.channel.pending() or (jobs is not None and jobs.unbegun())
             ready = poll.poll(TICK_MS if hurry else None)
+            if hurry and jobs is not None and time.monotonic() >= tick:
+                jobs.tick()
+                tick = time.monotonic() + TICK_MS / 1000
             if self.channel.pending():
                 self.channel.try_flush()
             for descriptor, _ in ready:

@@ -32,3 +32,11 @@ class Blocking(BusinessOperation):
 
     def on_message(self, message):
         time.sleep(0.01)
+
+
+class AsyncForward(BusinessProcess):
+    """The same on the event loop."""
+
+    async def on_message(self, message):
+        message["PID-5.1"]
+        return message
