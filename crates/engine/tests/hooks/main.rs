@@ -108,6 +108,35 @@ async fn a_changed_message_is_processed_and_sent_on_and_the_stored_one_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_4_7_hooks_change_the_message_and_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let production = start(folder.path(), line(47)).await;
+    let response = ask(47, "ok b:change a:change").await;
+    assert_eq!(response.state, State::Completed);
+    assert_eq!(response.reply.as_deref(), Some(&b"from the hook"[..]));
+    until("it is sent on", || seen("Out47").len() == 1).await;
+    assert_eq!(seen("Out47"), ["ok b:change a:change changed"]);
+    production.stop().await;
+}
+
+/// In the old design the recovery was thrown away, and a hook that raised killed its worker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_4_8_a_recovery_is_used_and_a_hook_that_raises_kills_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let production = start(folder.path(), line(48)).await;
+    let recovered = ask(48, "m:fail e:recover").await;
+    assert_eq!(recovered.reply.as_deref(), Some(&b"NACK"[..]));
+    for raising in ["m:fail e:fail", "m:fail e:panic"] {
+        let response = ask(48, raising).await;
+        let first = (State::Error, "it failed as told");
+        assert_eq!((response.state, &*response.reason), first, "{raising}");
+    }
+    put(&door("In48"), "ok next").await;
+    until("the job goes on", || seen("Out48").len() == 1).await;
+    production.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_of_a_host_sends_the_changed_message() {
     let folder = tempfile::tempdir().unwrap();
     let production = start(folder.path(), line(2)).await;
@@ -355,7 +384,7 @@ async fn a_service_keeps_what_it_rejects_and_the_original_of_what_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_lives_from_init_to_teardown() {
+async fn item_4_6_a_host_lives_from_init_to_teardown() {
     let folder = tempfile::tempdir().unwrap();
     let production = start(folder.path(), line(9)).await;
     put(&door("In9"), "ok").await;
