@@ -73,7 +73,7 @@ impl ServiceJob {
 
     async fn begin(&self, service: &mut Box<dyn BusinessService>) -> Result<(), HostError> {
         service.on_init(&self.ctx).await?;
-        self.ctx.hooks.set_own(service.hooks());
+        self.ctx.set_hooks(service.hooks());
         service.on_start(&self.ctx).await
     }
 

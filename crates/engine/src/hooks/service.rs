@@ -286,6 +286,12 @@ impl Door {
 }
 
 impl ServiceContext {
+    /// Uses these hooks of the service's class from now on; for who drives a service in a worker
+    /// process.
+    pub fn set_hooks(&self, own: Option<Arc<dyn ServiceHooks>>) {
+        self.hooks.set_own(own);
+    }
+
     /// Keeps a message that a hook refused.
     async fn keep_refused(
         &self,

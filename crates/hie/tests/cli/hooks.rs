@@ -99,6 +99,44 @@ fn a_service_that_validates_refuses_with_the_reason_and_keeps_the_message() {
     );
 }
 
+/// What cannot be read, and a hook that cannot do its work: kept as the error hook says.
+#[test]
+fn what_a_service_cannot_let_in_is_kept_as_configured_and_refused_all_the_same() {
+    let place = Place::new();
+    let service = format!(
+        "{SERVICE}
+    hooks:
+      on_before_process: [{{when: 'MSH-9.1 = \"ORU\"', set: {{OBR-4: x}}}}]
+      on_process_error:
+        - {{when: 'Reason Contains \"OBR-4\"', tag: no order}}
+        - {{when: 'MSH-9.1 = \"\"', then: discard, reason: line noise}}"
+    );
+    let engine = place.start(&production(&service, ROUTER, SINK));
+    let answer = sent(&engine, b"no HL7 at all");
+    assert!(answer.contains("MSA|AE|"), "{answer}");
+    let answer = sent(&engine, &message("ORU^R01", "M2", "77", "DOE"));
+    assert!(
+        answer.contains("MSA|AE|M2|on_before_process failed: OBR-4"),
+        "{answer}"
+    );
+    let kept = hops(&place, "In", "In", 4);
+    let shown: Vec<_> = kept
+        .iter()
+        .map(|row| (&row["state"], &row["reason"]))
+        .collect();
+    assert_eq!(shown[0], (&"Discarded".into(), &"line noise".into()));
+    assert!(
+        shown[1]
+            .1
+            .as_str()
+            .unwrap()
+            .starts_with("on_process_error instead of: ")
+    );
+    assert_eq!(shown[2].0, "Error");
+    assert_eq!(shown[3].1, "on_process_error: tag no order");
+    assert_eq!(engine.item("In")["rejected"], 2);
+}
+
 #[test]
 fn a_change_at_a_service_keeps_the_original_beside_what_goes_on() {
     let place = Place::new();
