@@ -36,7 +36,10 @@ pub mod setting;
 pub mod stats;
 pub mod status;
 pub mod supervisor;
+mod sync;
 pub mod waiters;
+#[cfg(test)]
+mod waiters_tests;
 pub mod workers;
 
 pub use context::{HostContext, ServiceContext};

@@ -4,21 +4,16 @@
 //! exactly one caller or none: claiming it and giving up on it exclude each other. Knows nothing of
 //! messages, tasks or time, so that `tests/loom` can try every order of events on this very file.
 
-#[cfg(loom)]
-use loom::sync::{
+use std::collections::HashMap;
+
+use crate::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
 };
-#[cfg(not(loom))]
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
-use std::{collections::HashMap, sync::PoisonError};
 
 /// How many requests are remembered whose caller gave up. Beyond it a late response is still kept,
 /// only not marked as late.
-const GAVE_UP_MAX: usize = 65_536;
+pub(crate) const GAVE_UP_MAX: usize = 65_536;
 
 /// What a response finds.
 #[derive(Debug)]
@@ -71,7 +66,7 @@ impl<S> Default for Waiters<S> {
 
 impl<S> Waiters<S> {
     fn change<T>(&self, change: impl FnOnce(&mut Table<S>) -> T) -> T {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock();
         let result = change(&mut table);
         self.entries.store(table.requests.len(), Ordering::Release);
         result
@@ -179,73 +174,5 @@ impl<S> Waiters<S> {
     /// How many callers wait, and how many requests are remembered whose caller gave up.
     pub fn count(&self) -> (usize, usize) {
         self.change(|table| (table.callers.len(), table.gave_up))
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_response_wins_and_the_others_are_nobodys() {
-        let waiters = Waiters::default();
-        waiters.register([1, 2], "caller");
-        assert!(matches!(waiters.claim(2), Claim::Caller("caller")));
-        assert!(matches!(waiters.claim(1), Claim::Nobody));
-        assert_eq!(waiters.count(), (0, 0));
-    }
-
-    #[test]
-    fn a_response_after_giving_up_is_late_once_and_then_forgotten() {
-        let waiters = Waiters::default();
-        let caller = waiters.register([1], ());
-        assert!(waiters.give_up(caller));
-        assert!(!waiters.give_up(caller));
-        assert_eq!(waiters.count(), (0, 1));
-        assert!(matches!(waiters.claim(1), Claim::Late));
-        assert!(matches!(waiters.claim(1), Claim::Nobody));
-        assert_eq!(waiters.count(), (0, 0));
-    }
-
-    #[test]
-    fn a_claimed_response_cannot_be_given_up() {
-        let waiters = Waiters::default();
-        let caller = waiters.register([1], ());
-        assert!(matches!(waiters.claim(1), Claim::Caller(())));
-        assert!(!waiters.give_up(caller));
-    }
-
-    #[test]
-    fn a_caller_follows_the_request_that_is_handed_on() {
-        let waiters = Waiters::default();
-        let caller = waiters.register([1], ());
-        assert!(waiters.hand_on(1, &[5, 6], |_| ()).is_some());
-        assert!(matches!(waiters.claim(1), Claim::Nobody));
-        assert!(waiters.give_up(caller));
-        assert!(waiters.hand_on(5, &[7], |_| ()).is_none());
-        assert!(matches!(waiters.claim(5), Claim::Nobody));
-        assert!(matches!(waiters.claim(7), Claim::Late));
-        assert!(matches!(waiters.claim(6), Claim::Late));
-        assert_eq!(waiters.count(), (0, 0));
-    }
-
-    #[test]
-    fn what_was_never_asked_leaves_no_trace() {
-        let waiters = Waiters::default();
-        let caller = waiters.register([1, 2], ());
-        waiters.forget(caller);
-        assert_eq!(waiters.count(), (0, 0));
-    }
-
-    #[test]
-    fn the_memory_of_those_who_gave_up_has_a_bound() {
-        let waiters = Waiters::default();
-        for request in 0..=GAVE_UP_MAX as u64 {
-            let caller = waiters.register([request], ());
-            waiters.give_up(caller);
-        }
-        assert_eq!(waiters.count(), (0, GAVE_UP_MAX));
-        assert!(matches!(waiters.claim(0), Claim::Late));
-        assert!(matches!(waiters.claim(GAVE_UP_MAX as u64), Claim::Nobody));
     }
 }

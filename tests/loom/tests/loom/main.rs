@@ -22,6 +22,11 @@ pub enum LogError {
 #[allow(dead_code, unreachable_pub)] // public in its own crate; some of it no model uses
 mod ticket;
 
+#[path = "../../../../crates/engine/src/waiters.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod waiters;
+
+mod calls;
 mod watermark;
 
 /// Runs a model through all interleavings in which threads are interrupted at most three times:
