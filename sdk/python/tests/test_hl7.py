@@ -235,7 +235,7 @@ class Corpus(unittest.TestCase):
         for folder, _, files in os.walk(CORPUS):
             for name in files:
                 path = os.path.join(folder, name)
-                if os.path.getsize(path) > 200_000:
+                if os.path.getsize(path) > 50_000:
                     continue
                 with open(path, "rb") as file:
                     raw = file.read()
@@ -247,7 +247,7 @@ class Corpus(unittest.TestCase):
                 messages += 1
                 joined = raw[: msg._start] + b"".join(raw[line.start : line.next] for line in msg._index())
                 self.assertEqual(joined, raw, path)
-                for segment in segments:
+                for segment in segments[:8]:  # a part of each message is enough: there are many
                     if not re.fullmatch("[A-Z][A-Z0-9]{2}", segment.name) or segment.name in ("MSH", "BHS", "FHS"):
                         continue
                     before = segment.raw

@@ -97,6 +97,22 @@ class Life(Case):
         engine.send(p.INIT, [init])
         self.assertEqual(engine.expect(p.READY)[1], [1])
 
+    def test_hosts_that_block_never_hold_up_the_jobs_behind_them(self):
+        with tempfile.TemporaryDirectory() as folder:
+            gate, open_gate = os.path.join(folder, "gate"), os.path.join(folder, "open")
+            open(open_gate, "w").close()
+            engine = self.engine("Blocker", jobs=16)
+            header = [None, "In", "plain", 2, 77, 1700000000000, False]
+            paths = [gate] * 8 + [open_gate] * 8  # the blocking ones first
+            frames = [p.frame(p.MSG, [job + 1, job, 1] + header, path.encode()) for job, path in enumerate(paths)]
+            engine.socket.sendall(b"".join(frames))
+            self.assertEqual({engine.expect(p.RESULT)[1][0] for _ in range(8)}, set(range(9, 17)))
+            for job in range(8, 16):  # and so again, one by one
+                engine.message(100 + job, open_gate.encode(), job=job)
+                self.assertEqual(engine.expect(p.RESULT)[1][0], 100 + job)
+            open(gate, "w").close()
+            self.assertEqual({engine.expect(p.RESULT)[1][0] for _ in range(8)}, set(range(1, 9)))
+
     def test_drain_finishes_what_is_in_hand(self):
         with tempfile.TemporaryDirectory() as folder:
             gate = os.path.join(folder, "gate")
@@ -226,6 +242,9 @@ class Handling(Case):
             self.assertRegex(reason, r"^ValueError in hosts\.py:\d+ \(do_fail\)$")
             self.answer(engine, "cause", 2)
             self.assertRegex(self.answer(engine, "exit", 3)[1], r"^SystemExit in hosts\.py:\d+ \(do_exit\)$")
+            verdict, reason, _, _ = self.answer(engine, "memory", 70)
+            self.assertEqual(verdict, "crashed")  # no fault of the message: it is tried again
+            self.assertRegex(reason, r"^MemoryError in hosts\.py:\d+ \(do_memory\)$")
             self.assertRegex(self.answer(engine, "wrong", 4)[1], "^TypeError")
             for id, word in enumerate(("wrongsend", "wrongtarget", "wrongpriority"), 50):
                 self.assertRegex(self.answer(engine, word, id)[1], "cannot be sent: (Type|Value)Error")
@@ -341,6 +360,19 @@ class Requests(Case):
             self.assertEqual((header[1:], body), ([5, "Out", None, 3, True, None], b"note"))
             engine.send(p.CALLED, [header[0], "", "", 1234, "Queued", False])
             self.assertEqual(self.result(engine, 5)[2], b"1234")
+
+    def test_all_jobs_may_wait_for_answers_at_once(self):
+        for cls in ("Router", "AsyncRouter"):
+            engine = self.engine(cls, jobs=12)
+            header = [None, "In", "plain", 2, 77, 1700000000000, False]
+            frames = [p.frame(p.MSG, [job + 1, job, 1] + header, b"call") for job in range(12)]
+            engine.socket.sendall(b"".join(frames))
+            calls = {found[1][1]: found[1][0] for found in (engine.expect(p.CALL) for _ in range(12))}
+            self.assertEqual(set(calls), set(range(1, 13)))
+            self.assertEqual(len(set(calls.values())), 12)
+            for id in reversed(range(1, 13)):  # each gets its own answer
+                engine.send(p.CALLED, [calls[id], "", "", 50, "Completed", True], b"%d" % id)
+                self.assertEqual(self.result(engine, id)[2], b"got %d" % id)
 
     def test_errors_have_their_classes(self):
         engine = self.engine("Router")

@@ -240,7 +240,8 @@ fn explain(args: &NewHost, name: &ClassName, module: &Path, tests: &Path) -> Res
         "wrote {}\nwrote {}\n\n\
          Test it (once before: pip install ./sdk/python):\n  \
          cd {dir} && python3 -m unittest discover -s tests\n\n\
-         Lines for the configuration, where {dir} is on the Python path:\n  \
+         Lines for the configuration (PythonPath names {dir}; the folder python beside the \
+         file is found without):\n  \
          - name: {}\n    class: {}\n    ExecutionMode: multiprocess\n    host:\n{}",
         module.display(),
         tests.display(),

@@ -61,6 +61,9 @@ class Router(BusinessProcess):
     def do_fail(self, message):
         raise ValueError("SECRET " + message.text)
 
+    def do_memory(self, message):
+        bytearray(1 << 60)
+
     def do_cause(self, message):
         try:
             {}["SECRET"]
