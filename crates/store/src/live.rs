@@ -111,6 +111,7 @@ impl Delta {
             source,
             content: accepted.content,
             hops: 0,
+            possible_duplicate: false,
         };
         accepted
             .legs
@@ -136,7 +137,7 @@ impl Delta {
             priority: leg.priority,
             state: leg.state,
             content: made.content,
-            possible_duplicate: false,
+            possible_duplicate: made.possible_duplicate,
         };
         self.changes.insert(leg.id.0, Change::New(live));
         Ok(())
@@ -153,6 +154,7 @@ impl Delta {
             source: names.intern(stepped.source)?,
             content: stepped.content,
             hops: stepped.hops,
+            possible_duplicate: stepped.possible_duplicate,
         };
         stepped
             .legs
@@ -248,6 +250,8 @@ struct Made {
     source: ItemId,
     content: Content,
     hops: u16,
+    /// What follows from something that may have been done before may have been sent before.
+    possible_duplicate: bool,
 }
 
 fn set_progress(live: &mut Live, (state, attempts, duplicate): (State, u16, bool)) {

@@ -163,6 +163,38 @@ fn a_route_survives_restarts_on_disk() {
     }
 }
 
+/// Two crashes in a row: the second must not make the engine forget what it knew after the first.
+#[test]
+fn what_a_possible_duplicate_leads_to_is_one_too_after_a_restart() {
+    let (log, dir) = (Arc::new(MemoryLog::new()), tempfile::tempdir().unwrap());
+    let (store, _) = open_memory(&log, dir.path());
+    let [service, router, epr] = ["in", "router", "epr"].map(|name| store.item(name));
+    for marked in [false, true] {
+        let accepted = store
+            .accept(&message(10, service, b"one", &[leg(router)]))
+            .unwrap();
+        let header = Live {
+            possible_duplicate: marked,
+            ..live_of(&accepted, 0, service, router, 10)
+        };
+        let legs = [leg(epr), leg(epr)];
+        store
+            .step(&Step {
+                legs: &legs,
+                ..finish(&header)
+            })
+            .unwrap();
+    }
+    drop(store);
+    let (_store, recovered) = open_memory(&log, dir.path());
+    let marked: Vec<_> = recovered
+        .live
+        .iter()
+        .map(|live| live.possible_duplicate)
+        .collect();
+    assert_eq!(marked, [false, false, true, true]);
+}
+
 #[test]
 fn a_closed_store_reads_no_log_at_its_next_start() {
     let (log, dir) = (Arc::new(MemoryLog::new()), tempfile::tempdir().unwrap());

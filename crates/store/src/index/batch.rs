@@ -104,6 +104,8 @@ struct Made<'a> {
     /// The body of legs that have none of their own, with its type; none if the index does not
     /// know it.
     same: Option<(i64, Option<i64>)>,
+    /// What made them may have been done before a crash.
+    duplicate: bool,
 }
 
 impl Batch {
@@ -139,6 +141,7 @@ impl Batch {
             content: accepted.content,
             cause: None,
             same: None,
+            duplicate: false,
         };
         let keys = match accepted.bytes {
             Some(bytes) => keys(accepted.content, bytes),
@@ -198,6 +201,7 @@ impl Batch {
             content: stepped.content,
             cause: Some(id),
             same: self.body_of(conn, id)?,
+            duplicate: stepped.possible_duplicate,
         };
         for leg in &stepped.legs {
             let bytes = leg.own.map_or(0, <[u8]>::len);
@@ -256,7 +260,7 @@ impl Batch {
             created: made.time_ms,
             took: (!leg.state.is_unfinished()).then_some(0),
             attempts: 0,
-            flags: flags(leg.priority, false, Answered::Nobody),
+            flags: flags(leg.priority, made.duplicate, Answered::Nobody),
             body: (body != made.session).then_some(body),
             reason: dict.text(conn, leg.reason)?,
             note: Text::None,
@@ -393,6 +397,7 @@ impl Batch {
                 content: told.content,
                 cause: None,
                 same: None,
+                duplicate: told.possible_duplicate,
             };
             self.body(
                 conn,

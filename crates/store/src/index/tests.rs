@@ -330,7 +330,8 @@ fn a_header_that_waits_is_updated_later() {
         (rows[0].state, rows[0].done_ms),
         (State::Completed, Some(60))
     );
-    assert!(rows[0].possible_duplicate && !rows[1].possible_duplicate);
+    // What follows from something that may have been done before may have been sent before.
+    assert!(rows.iter().all(|row| row.possible_duplicate));
     assert_eq!(
         (rows[1].priority, rows[2].priority),
         (Priority::High, Priority::Normal)
