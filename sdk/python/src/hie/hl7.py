@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
+from hie._hl7_edit import HEADERS, HL7Error, check_segment, check_target, check_value, rewritten
 from hie._hl7_path import ALL, Path, PathError, parse_path
 from hie._hl7_text import (
     UNSTATED,
@@ -34,14 +35,9 @@ __all__ = ["HL7Error", "HL7Message", "Path", "PathError", "Segment", "parse_path
 
 T = TypeVar("T")
 _UNREAD = "?"  # MSH-18 has not been looked at yet
-_HEADERS = (b"MSH", b"BHS", b"FHS")
 _LINE_END = re.compile(rb"\r\n?|\n")
 _LINES_CR = re.compile(rb"\r\n*")
 _LINES_LF = re.compile(rb"\r\n|\r|\n")
-
-
-class HL7Error(ValueError):
-    """Bytes that are no message, or an edit that cannot be made. Names places, never values."""
 
 
 class _Line(NamedTuple):
@@ -208,16 +204,16 @@ class HL7Message:
         is emptied: what follows keeps its number. ``PID-3[2]`` goes with its delimiter.
         """
         place = parse_path(path)
-        self._check_target(place)
+        check_target(self.delimiters, place)
         if place.field is None:
             self._change(place, lambda line: None)
         else:
-            self._change(place, lambda line: self._rewrite(line, place, None))
+            self._change(place, lambda line: rewritten(self.delimiters, line, place, None))
 
     def append_segment(self, raw: Union[bytes, str]) -> Segment:
         """Adds a segment (without line end) behind the last one, and gives it."""
         data = encode(raw, self._charset() or UNSTATED) if isinstance(raw, str) else bytes(raw)
-        self._check_segment(data, None)
+        check_segment(self.delimiters, data, None)
         lines = self._index()
         ended = lines[-1].next > lines[-1].end
         self._replace(self._raw + (b"" if ended else self._line_end) + data + self._line_end)
@@ -335,7 +331,7 @@ class HL7Message:
     def _field(self, segment: bytes, number: int) -> Tuple[Optional[bytes], bool]:
         """The raw field, and whether it does not split (MSH-1, MSH-2)."""
         separator = self.delimiters.field
-        if segment[:3] in _HEADERS and segment[3:4] == separator:
+        if segment[:3] in HEADERS and segment[3:4] == separator:
             if number == 1:
                 return separator, True
             pieces = segment[4:].split(separator, number - 1)
@@ -360,45 +356,16 @@ class HL7Message:
                 yield piece
 
     def _set(self, path: Path, value: bytes) -> None:
-        self._check_target(path)
+        check_target(self.delimiters, path)
         if path.field is None:
-            self._check_segment(value, path)
+            check_segment(self.delimiters, value, path)
             written = self._change(path, lambda line: value)
         else:
-            self._check_value(path, value)
-            written = self._change(path, lambda line: self._rewrite(line, path, value))
+            check_value(self.delimiters, path, value)
+            written = self._change(path, lambda line: rewritten(self.delimiters, line, path, value))
         if not written:
             raise HL7Error(
                 "%s cannot be set: the message has no such segment (append it first)" % (path,)
-            )
-
-    def _check_target(self, path: Path) -> None:
-        whole_header = path.field is None and path.segment == b"MSH"
-        if whole_header or (path.field is not None and path.field <= 2 and path.segment in _HEADERS):
-            raise HL7Error("%s cannot be changed: it says how the message is read" % (path,))
-        if (path.subcomponent or 0) > 1 and self.delimiters.subcomponent is None:
-            raise HL7Error("%s cannot be set: MSH-2 declares no subcomponent delimiter" % (path,))
-
-    def _check_value(self, path: Path, value: bytes) -> None:
-        d = self.delimiters
-        ends = {0x0D, 0x0A, d.field[0], d.repetition[0]}
-        if path.component is not None:
-            ends.add(d.component[0])
-        if path.subcomponent is not None and d.subcomponent is not None:
-            ends.add(d.subcomponent[0])
-        for offset, code in enumerate(value):
-            if code in ends:
-                raise HL7Error(
-                    "%s cannot be set: byte %d of the value is a delimiter or line end that ends "
-                    "that place (escape it, or name a larger place)" % (path, offset)
-                )
-
-    def _check_segment(self, raw: bytes, path: Optional[Path]) -> None:
-        name = raw.split(self.delimiters.field, 1)[0]
-        fits = re.fullmatch(rb"[A-Z][A-Z0-9]{2}", name) and name != b"MSH"
-        if not fits or (path is not None and name != path.segment) or b"\r" in raw or b"\n" in raw:
-            raise HL7Error(
-                "not one segment: expected a segment name (not MSH) and fields, without line ends"
             )
 
     def _change(self, path: Path, write: Callable[[bytes], Optional[bytes]]) -> int:
@@ -422,54 +389,11 @@ class HL7Message:
             self._replace(b"".join(out))
         return written
 
-    def _rewrite(self, segment: bytes, path: Path, value: Optional[bytes]) -> bytes:
-        """One segment with a place changed (``value``) or emptied (None)."""
-        d = self.delimiters
-        assert path.field is not None
-        before, fields, nth = b"", segment, path.field + 1
-        if segment[:3] in _HEADERS:
-            nth = path.field - 1
-            before, fields = segment[:3] + d.field, segment[4:]
-            if value is None and len(segment) < 4:
-                return segment
-        levels: List[Tuple[Optional[bytes], int]] = [(d.field, nth)]
-        emptied = value is None and path.component is None
-        if emptied and path.repetition in (None, ALL):
-            pass  # the field with all its repetitions
-        elif emptied:
-            levels.append((d.repetition, -(path.repetition or 1)))
-        else:
-            levels.append((d.repetition, 1 if path.repetition is None else path.repetition))
-        if path.component is not None:
-            levels.append((d.component, path.component))
-        if path.subcomponent is not None:
-            levels.append((d.subcomponent, path.subcomponent))
-        return before + _rewritten(fields, levels, value)
-
     def _replace(self, raw: bytes) -> None:
         self._raw = raw
         self._lines = None
         self._codec = _UNREAD
         self._plain_cr = False  # an edit is rarely the last: the index pays from here on
-
-
-def _rewritten(data: bytes, levels: List[Tuple[Optional[bytes], int]], value: Optional[bytes]) -> bytes:
-    """``data`` with the piece that the levels mean changed; a negative number removes its piece."""
-    if not levels:
-        return value or b""
-    (separator, nth), inner = levels[0], levels[1:]
-    pieces = [data] if separator is None else data.split(separator)
-    joint = separator or b""
-    if nth < 0:
-        return joint.join(pieces[: -nth - 1] + pieces[-nth:])
-    if nth == ALL:
-        return joint.join([_rewritten(piece, inner, value) for piece in pieces])
-    if nth > len(pieces):
-        if value is None or separator is None:
-            return data
-        pieces += [b""] * (nth - len(pieces))
-    pieces[nth - 1] = _rewritten(pieces[nth - 1], inner, value)
-    return joint.join(pieces)
 
 
 class Segment:
