@@ -18,7 +18,7 @@ from hie import _protocol as p
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.join(os.path.dirname(HERE), "src")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 """How long a test waits for what must come; generous, for a busy machine."""
 
 
