@@ -1,0 +1,183 @@
+//! Requests of a host to another item: synchronous and not, here and from a worker process.
+//!
+//! Owns what a host may ask of [`HostContext`] while it handles a message, and the errors it gets.
+//! Who waits for whom is kept by [`calls`](crate::calls).
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hie_store::{ItemId, MessageId, Priority, State, StoreError};
+use tracing::error;
+
+use crate::{
+    HostContext, HostError,
+    broker::{Broker, Finish, Leg, Response},
+    calls::NoResponse,
+    context::Gate,
+    follow::{deadlock, no_response},
+    pattern::{Pattern, of_call},
+    workers::{FarAnswer, FarEngine, FarRequest},
+};
+
+impl HostContext {
+    /// Sends a message to another item at once, in the session of the message in hand, and returns
+    /// its id (the correlation id of a response). Without `body` the message in hand is sent.
+    /// `async_reliable` returns when the request is on disk, `concurrent_async` as soon as it is
+    /// recorded (a crash before it is on disk repeats the message in hand, and so the request); none
+    /// is what fits the item's own pattern.
+    pub async fn send_request_async(
+        &self,
+        target: &str,
+        body: Option<Bytes>,
+        priority: Priority,
+        pattern: Option<Pattern>,
+    ) -> Result<MessageId, HostError> {
+        let request = (target, body, priority);
+        let broker = match &self.gate {
+            Gate::Here(broker) => broker,
+            Gate::Far(far, _) => match self.ask(far, request, None, pattern).await? {
+                FarAnswer::Sent(id) => return Ok(id),
+                FarAnswer::Answered(_) => return Err(misunderstood()),
+            },
+        };
+        let pattern = of_call(pattern, self.pattern(), false)?;
+        let appended = self.send(broker, request, |finish| broker.finish(finish))?;
+        if pattern == Pattern::AsyncReliable {
+            let durable = appended.ticket.durable().await;
+            let _proof = durable.map_err(|error| refused(&error.into()))?;
+        }
+        Ok(appended.first_id)
+    }
+
+    /// Sends a message to another item and waits up to `timeout` (none: `MessageTimeout`) for its
+    /// response. A response that comes later stays in the trace and reaches nobody else.
+    /// `sync_reliable` calls of an item to the same target go one after another, `concurrent_sync`
+    /// ones side by side; none is what fits the item's own pattern.
+    ///
+    /// # Errors
+    /// `unknown-target`; `timeout`, which names who was waited for; `deadlock` at once, where the
+    /// wait could never end.
+    pub async fn send_request_sync(
+        &self,
+        target: &str,
+        body: Option<Bytes>,
+        timeout: Option<Duration>,
+        priority: Priority,
+        pattern: Option<Pattern>,
+    ) -> Result<Response, HostError> {
+        let request = (target, body, priority);
+        let (broker, conduct) = match (&self.gate, &self.conduct) {
+            (Gate::Here(broker), Some(conduct)) => (broker, conduct),
+            (Gate::Here(_), None) => return Err(no_message()),
+            (Gate::Far(far, _), _) => {
+                let timeout = Some(timeout.unwrap_or(self.far_timeout));
+                return match self.ask(far, request, timeout, pattern).await? {
+                    FarAnswer::Answered(response) => Ok(response),
+                    FarAnswer::Sent(_) => Err(misunderstood()),
+                };
+            }
+        };
+        let pattern = of_call(pattern, self.pattern(), true)?;
+        let item = broker.known(target)?;
+        let timeout = timeout.unwrap_or(conduct.manner.timeout);
+        let intent = conduct.place.intend(item).map_err(|round| {
+            self.stats.deadlocks.fetch_add(1, Ordering::Relaxed);
+            let error = HostError::new("deadlock", deadlock(broker, &round));
+            error!(item = self.name(), code = error.code, "{}", error.message);
+            error
+        })?;
+        let began = tokio::time::Instant::now();
+        let _line = match pattern.is_strict() {
+            true => {
+                let line = tokio::time::timeout(timeout, conduct.manner.line(item)).await;
+                let nobody = NoResponse::TimedOut(Vec::new());
+                line.map_err(|_| self.timed_out(broker, item, timeout, &nobody))?
+            }
+            false => None,
+        };
+        let mut waiting = self.send(broker, request, |finish| broker.call(finish, vec![intent]))?;
+        let Some(waiting) = waiting.first_mut() else {
+            return Err(no_message());
+        };
+        let left = timeout.saturating_sub(began.elapsed());
+        let response = waiting.within(Some(left)).await;
+        response.map_err(|why| self.timed_out(broker, item, timeout, &why))
+    }
+
+    fn timed_out(
+        &self,
+        broker: &Broker,
+        target: ItemId,
+        timeout: Duration,
+        why: &NoResponse,
+    ) -> HostError {
+        self.stats.timeouts.fetch_add(1, Ordering::Relaxed);
+        HostError::new("timeout", no_response(broker, target, timeout, why))
+    }
+
+    async fn ask(
+        &self,
+        far: &Arc<dyn FarEngine>,
+        (target, body, priority): (&str, Option<Bytes>, Priority),
+        timeout: Option<Duration>,
+        pattern: Option<Pattern>,
+    ) -> Result<FarAnswer, HostError> {
+        let current = self.current.lock().clone().ok_or_else(no_message)?;
+        far.request(FarRequest {
+            current: current.live.id,
+            target,
+            body: body.or_else(|| current.instead()),
+            priority,
+            timeout,
+            pattern,
+        })
+        .await
+    }
+
+    fn send<T>(
+        &self,
+        broker: &Broker,
+        (target, body, priority): (&str, Option<Bytes>, Priority),
+        how: impl FnOnce(&Finish<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, HostError> {
+        let current = self.current.lock().clone().ok_or_else(no_message)?;
+        let leg = Leg {
+            target: broker.known(target)?,
+            body: body.or_else(|| current.instead()),
+            priority,
+        };
+        let finish = Finish {
+            live: &current.live,
+            state: State::Queued,
+            attempts: current.live.attempts,
+            reason: "",
+            note: "",
+            reply: None,
+            body: &current.body,
+            legs: &[leg],
+            response_from: &[],
+        };
+        how(&finish).map_err(|error| refused(&error))
+    }
+}
+
+fn refused(error: &StoreError) -> HostError {
+    HostError::new(error.code(), error.to_string())
+}
+
+fn no_message() -> HostError {
+    HostError::new(
+        "no-message",
+        "a request can only be sent while a message is handled",
+    )
+}
+
+fn misunderstood() -> HostError {
+    HostError::new(
+        "worker-protocol",
+        "the engine's answer does not belong to the request",
+    )
+}
