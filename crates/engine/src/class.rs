@@ -5,7 +5,7 @@
 
 use crate::{
     HostError,
-    config::{Finding, ItemConfig, ProductionConfig},
+    config::{Finding, ItemConfig, ProductionConfig, PythonConfig},
     host::{BusinessOperation, BusinessProcess, BusinessService},
     setting::{SettingDef, Target},
 };
@@ -71,14 +71,59 @@ impl std::fmt::Debug for Class {
     }
 }
 
-/// The classes that this binary knows.
+/// The classes that this binary knows, and who knows of more.
 #[derive(Clone, Copy, Debug)]
-pub struct Registry(pub &'static [&'static Class]);
+pub struct Registry {
+    classes: &'static [&'static Class],
+    foreign: Option<Foreign>,
+}
+
+/// Finds a class that is not built in (a Python class) by its name; none where the name cannot be
+/// that of one.
+pub type Foreign =
+    fn(name: &str, python: &PythonConfig) -> Option<Result<&'static Class, Unresolved>>;
+
+/// Why a class that is not built in cannot be had.
+#[derive(Clone, Debug)]
+pub struct Unresolved {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
 
 impl Registry {
+    /// The built-in classes alone.
+    pub const fn new(classes: &'static [&'static Class]) -> Self {
+        Self {
+            classes,
+            foreign: None,
+        }
+    }
+
+    /// The same with somebody who knows of more.
+    pub const fn with_foreign(mut self, foreign: Foreign) -> Self {
+        self.foreign = Some(foreign);
+        self
+    }
+
+    /// The built-in classes.
+    pub fn classes(&self) -> &'static [&'static Class] {
+        self.classes
+    }
+
+    /// A class that is not built in; none where there can be none of this name.
+    pub fn foreign(
+        &self,
+        name: &str,
+        python: &PythonConfig,
+    ) -> Option<Result<&'static Class, Unresolved>> {
+        self.foreign.and_then(|find| find(name, python))
+    }
+
     /// By canonical name or alias, exact case.
     pub fn find(&self, name: &str) -> Option<&'static Class> {
-        self.0
+        self.classes
             .iter()
             .copied()
             .find(|class| class.name == name || class.aliases.contains(&name))

@@ -41,7 +41,6 @@ pub struct Seat {
 }
 
 /// The worker processes of one item.
-#[async_trait]
 pub trait WorkerPool: Send + Sync {
     /// The host of one job, from 0: it lives in worker `job / PoolSize`.
     fn host(&self, job: usize) -> Box<dyn FarHost>;

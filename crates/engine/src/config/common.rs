@@ -12,11 +12,18 @@ use crate::{
 
 const EXECUTION_MODE: SettingDef = SettingDef::host(
     "ExecutionMode",
-    SettingType::Choice(&[&["async"], &["thread_pool"], &["single_process"]]),
+    SettingType::Choice(&[
+        &["async"],
+        &["thread_pool"],
+        &["multiprocess", "multi_process"],
+        &["single_process"],
+    ]),
     "async",
     "Where the item's jobs run. `async`: as tasks of the shared runtime. `thread_pool`: each on a \
      thread of its own, named after the item, where blocking code slows nobody else; a service has \
-     `pool_size` threads for its connections. `single_process`: one job on one thread, so that \
+     `pool_size` threads for its connections. `multiprocess`: in WorkerCount processes of their \
+     own with `pool_size` jobs each, where a crash, a leak or blocking code touches nobody else; a \
+     service has one process. `single_process`: one job on one thread, so that \
      everything the item does happens one after the other.",
 );
 
@@ -123,6 +130,10 @@ const RESTART: [SettingDef; 4] = [
 /// Every service.
 pub const SERVICE: &[SettingDef] = &[
     EXECUTION_MODE,
+    WORKER_COUNT,
+    WORKER_MEMORY_MAX,
+    WORKER_TIMEOUT,
+    WORKER_HEARTBEAT,
     QUEUE_TYPE,
     RESTART[0],
     RESTART[1],
@@ -136,6 +147,10 @@ pub const SERVICE: &[SettingDef] = &[
 pub const PROCESS: &[SettingDef] = &[
     MAX_ATTEMPTS,
     EXECUTION_MODE,
+    WORKER_COUNT,
+    WORKER_MEMORY_MAX,
+    WORKER_TIMEOUT,
+    WORKER_HEARTBEAT,
     QUEUE_TYPE,
     RESTART[0],
     RESTART[1],
@@ -172,6 +187,10 @@ pub const OPERATION: &[SettingDef] = &[
     ),
     MAX_ATTEMPTS,
     EXECUTION_MODE,
+    WORKER_COUNT,
+    WORKER_MEMORY_MAX,
+    WORKER_TIMEOUT,
+    WORKER_HEARTBEAT,
     QUEUE_TYPE,
     RESTART[0],
     RESTART[1],
@@ -203,6 +222,52 @@ pub fn settings_of(class: &'static Class) -> Vec<&'static SettingDef> {
     own.into_iter().chain(common).collect()
 }
 
+const WORKER_COUNT: SettingDef = SettingDef::host(
+    "WorkerCount",
+    SettingType::Int { min: 1, max: 32 },
+    "1",
+    "How many worker processes the item has, each with `pool_size` jobs. Only with \
+     `ExecutionMode: multiprocess`; a service has one.",
+);
+
+const WORKER_MEMORY_MAX: SettingDef = SettingDef::host(
+    "WorkerMemoryMax",
+    SettingType::Bytes {
+        min: 16 << 20,
+        max: 1 << 42,
+    },
+    "",
+    "How much memory one worker process may use; one that uses more is ended and started anew, \
+     and its messages go back to their places. Not given: no limit. Only with \
+     `ExecutionMode: multiprocess`.",
+)
+.optional();
+
+const WORKER_TIMEOUT: SettingDef = SettingDef::host(
+    "WorkerTimeout",
+    SettingType::Seconds {
+        min: 0.01,
+        max: 86_400.0,
+        unlimited: Some("no limit"),
+    },
+    "300",
+    "How long one try may take in a worker process, in seconds, before the process is ended and \
+     started anew; the message counts one attempt more (MaxAttempts). -1 is without limit. Only \
+     with `ExecutionMode: multiprocess`.",
+);
+
+const WORKER_HEARTBEAT: SettingDef = SettingDef::host(
+    "WorkerHeartbeat",
+    SettingType::Seconds {
+        min: 0.1,
+        max: 3_600.0,
+        unlimited: None,
+    },
+    "5",
+    "How often a worker process must show that it lives, in seconds. One that misses three times \
+     is ended and started anew. Only with `ExecutionMode: multiprocess`.",
+);
+
 /// What is wrong between the settings that every class has.
 pub(crate) fn check(item: &ItemConfig) -> Vec<Finding> {
     let mut findings = pattern::check(item);
@@ -216,6 +281,42 @@ pub(crate) fn check(item: &ItemConfig) -> Vec<Finding> {
             ),
             help: Some("set pool_size to 1, or ExecutionMode to thread_pool".into()),
         });
+    }
+    findings.extend(check_workers(item));
+    findings
+}
+
+/// Settings of worker processes that would be read and do nothing.
+fn check_workers(item: &ItemConfig) -> Vec<Finding> {
+    let mode = item.settings.text("ExecutionMode").unwrap_or("async");
+    let workers = item.settings.int("WorkerCount").unwrap_or(1);
+    let service = matches!(item.class.build, Build::Service(_));
+    let finding = |setting, message: String, help: &str| Finding {
+        setting: Some(setting),
+        message,
+        help: Some(help.into()),
+    };
+    let multiprocess = mode == "multiprocess";
+    let mut findings = Vec::new();
+    if workers > 1 && !multiprocess {
+        findings.push(finding(
+            "WorkerCount",
+            format!("{workers} worker processes are asked for, and ExecutionMode is {mode}"),
+            "set ExecutionMode to multiprocess, or remove WorkerCount",
+        ));
+    } else if workers > 1 && service {
+        findings.push(finding(
+            "WorkerCount",
+            "a service runs in one worker process: its port or folder can be taken once".into(),
+            "set WorkerCount to 1; `pool_size` says how much it does at once",
+        ));
+    }
+    if item.settings.get("WorkerMemoryMax").is_some() && !multiprocess {
+        findings.push(finding(
+            "WorkerMemoryMax",
+            format!("it limits worker processes, and ExecutionMode is {mode}"),
+            "set ExecutionMode to multiprocess, or remove the line",
+        ));
     }
     findings
 }
@@ -257,5 +358,4 @@ pub(crate) const LATER_SETTINGS: &[&str] = &[
     "SendSuperSession",
     "ThrottleDelay",
     "Validation",
-    "WorkerCount",
 ];

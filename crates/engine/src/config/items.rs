@@ -14,7 +14,7 @@ use super::{
     yaml::{Kind, Node},
 };
 use crate::{
-    class::{Build, Class},
+    class::{Build, Class, Unresolved},
     setting::Settings,
 };
 
@@ -101,13 +101,33 @@ impl Reader<'_> {
         }
     }
 
+    /// A class that is not built in, asked for once however many items have it.
+    fn foreign(&mut self, name: &str) -> Option<Result<&'static Class, Unresolved>> {
+        if let Some(found) = self.foreign.get(name) {
+            return Some(found.clone());
+        }
+        let found = self.registry.foreign(name, &self.python)?;
+        self.foreign.insert(name.to_owned(), found.clone());
+        Some(found)
+    }
+
     fn class(&mut self, fields: &Fields<'_>, item: Option<&str>) -> Option<&'static Class> {
         let name = fields.values.text("class")?;
         if let Some(class) = self.registry.find(name) {
             return Some(class);
         }
         let at = fields.places.get("class").copied().unwrap_or(Place::START);
-        let classes = self.registry.0;
+        if let Some(found) = self.foreign(name) {
+            return match found {
+                Ok(class) => Some(class),
+                Err(Unresolved { message, help }) => {
+                    let problem = Problem::new(at, message).maybe_help(help);
+                    self.errors.add(problem.item(item).setting("class"));
+                    None
+                }
+            };
+        }
+        let classes = self.registry.classes();
         let known = classes.iter().flat_map(|class| {
             [class.name]
                 .into_iter()

@@ -180,7 +180,32 @@ pub const PRODUCTION: &[SettingDef] = &[
          the journal.",
     )
     .aliases(&["body_cache_size"]),
+    SettingDef::host(
+        "PythonPath",
+        SettingType::Checked(check_folders),
+        "",
+        "Folders in which Python classes (`class: custom.<org>.<module>.<Class>`) are found, \
+         separated by commas, relative to this file. Not given: the folder `python` beside this \
+         file, if there is one.",
+    )
+    .optional()
+    .aliases(&["python_path"]),
+    SettingDef::host(
+        "PythonExecutable",
+        SettingType::Text,
+        "python3",
+        "The Python interpreter that runs Python classes: a name on the PATH, or a path relative \
+         to this file, such as `venv/bin/python`.",
+    )
+    .aliases(&["python_executable"]),
 ];
+
+fn check_folders(text: &str) -> Result<(), String> {
+    match super::value::split_list(text).next() {
+        Some(_) => Ok(()),
+        None => Err("name a folder, or remove the line".into()),
+    }
+}
 
 pub(crate) const PRODUCTION_SHAPE: Shape = Shape {
     what: "`production:`",

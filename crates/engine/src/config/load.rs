@@ -1,9 +1,9 @@
 //! From a path or a text to a production, or to every error.
 
-use std::{io::Read, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path};
 
 use super::{
-    ConfigError, ProductionConfig,
+    ConfigError, ProductionConfig, PythonConfig,
     error::{Errors, Problem},
     lines::{Lines, Place},
     reader::Reader,
@@ -65,6 +65,8 @@ pub fn parse(
         folder,
         data_path: None,
         classless,
+        python: PythonConfig::default(),
+        foreign: BTreeMap::new(),
         errors,
     };
     let production = reader.file(root.as_ref(), Path::new(file));

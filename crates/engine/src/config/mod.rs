@@ -57,9 +57,29 @@ pub struct ProductionConfig {
     pub rules: BTreeMap<String, Arc<RuleSet>>,
     /// What belongs to the engine as a whole.
     pub engine: EngineConfig,
+    /// Where Python classes are found and what runs them.
+    pub python: PythonConfig,
     /// The text that it was read from: a worker process reads the same, whatever became of the
     /// file since.
     pub source: Source,
+}
+
+/// Where Python classes are found and what runs them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PythonConfig {
+    /// The interpreter (`PythonExecutable`).
+    pub executable: PathBuf,
+    /// Folders that are searched for modules first (`PythonPath`), absolute.
+    pub path: Vec<PathBuf>,
+}
+
+impl Default for PythonConfig {
+    fn default() -> Self {
+        Self {
+            executable: "python3".into(),
+            path: Vec::new(),
+        }
+    }
 }
 
 /// The text of a configuration. It may hold secrets, so `Debug` shows its length only.

@@ -3,13 +3,14 @@
 use std::{path::Path, time::Duration};
 
 use super::{
-    EngineConfig, ProductionConfig,
+    EngineConfig, ProductionConfig, PythonConfig,
     error::Problem,
     items::{Draft, bytes},
     keys,
     lines::Place,
     links::Checked,
     reader::{Fields, Reader},
+    value::split_list,
     yaml::{Kind, Node},
 };
 
@@ -51,6 +52,7 @@ impl Reader<'_> {
                 .filter_map(|set| Some((set.name, set.compiled?)))
                 .collect(),
             engine: engine_config(&fields),
+            python: self.python.clone(),
             source: super::Source(self.source.into()),
         };
         self.class_checks(&production, &places);
@@ -73,7 +75,30 @@ impl Reader<'_> {
         let data_path = Path::new(fields.values.text("DataPath").unwrap_or("."));
         let absolute = std::path::absolute(data_path).unwrap_or_else(|_| data_path.to_owned());
         self.data_path = Some(absolute.to_string_lossy().into_owned());
+        self.python = self.python_config(&fields);
         fields
+    }
+
+    /// Where Python classes are found. A name without a folder is looked for on the PATH, a path
+    /// starts from the folder of the file.
+    fn python_config(&self, fields: &Fields<'_>) -> PythonConfig {
+        let values = &fields.values;
+        let home = |path: &str| {
+            let path = self.folder.join(path);
+            std::path::absolute(&path).unwrap_or(path)
+        };
+        let executable = values.text("PythonExecutable").unwrap_or("python3");
+        let path = match values.text("PythonPath") {
+            Some(path) => split_list(path).map(|(_, folder)| home(folder)).collect(),
+            None => Vec::from_iter(Some(home("python")).filter(|folder| folder.is_dir())),
+        };
+        PythonConfig {
+            executable: match executable.contains('/') {
+                true => home(executable),
+                false => executable.into(),
+            },
+            path,
+        }
     }
 
     /// The settings of a production that says nothing, for going on after an error.

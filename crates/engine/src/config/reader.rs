@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    PythonConfig,
     error::{Errors, Problem, did_you_mean, given_twice, nearest},
     keys::Shape,
     lines::{Lines, Place, shown},
@@ -15,7 +16,7 @@ use super::{
     yaml::{Key, Kind, Node},
 };
 use crate::{
-    class::Registry,
+    class::{Class, Registry, Unresolved},
     setting::{SettingDef, SettingType, Settings, Value},
 };
 
@@ -32,6 +33,10 @@ pub(crate) struct Reader<'a> {
     pub(crate) data_path: Option<String>,
     /// Names of items whose class is wrong, so that nothing more can be said of them.
     pub(crate) classless: Vec<String>,
+    /// Where Python classes are found; known once `production:` is read.
+    pub(crate) python: PythonConfig,
+    /// Classes that are not built in, by name, as far as they were asked for.
+    pub(crate) foreign: BTreeMap<String, Result<&'static Class, Unresolved>>,
     pub(crate) errors: Errors,
 }
 

@@ -87,7 +87,11 @@ fn page(out: &mut String, registry: &Registry) -> fmt::Result {
         let every = kind.to_lowercase();
         writeln!(out, "\n## {title}\n\nHost settings of every {every}:\n")?;
         table(out, common.iter())?;
-        for class in registry.0.iter().filter(|class| class.build.kind() == kind) {
+        for class in registry
+            .classes()
+            .iter()
+            .filter(|class| class.build.kind() == kind)
+        {
             self::class(out, class)?;
         }
     }

@@ -30,7 +30,7 @@ pub fn schema(registry: &Registry) -> Json {
     );
     defs.insert("hooks".into(), hooks());
     defs.insert("item".into(), item(registry));
-    for class in registry.0 {
+    for class in registry.classes() {
         defs.insert(class.name.into(), class_schema(class));
     }
     let sections = [
@@ -265,7 +265,7 @@ fn hooks() -> Json {
 fn item(registry: &Registry) -> Json {
     let mut item = object(&keys::ITEM_SHAPE, &[("hooks", reference("hooks"))]);
     let class_names: Vec<&str> = registry
-        .0
+        .classes()
         .iter()
         .flat_map(|class| class_names(class))
         .collect();
@@ -280,7 +280,7 @@ fn item(registry: &Registry) -> Json {
         }
     }
     if let Some(all) = item.get_mut("allOf").and_then(Json::as_array_mut) {
-        for class in registry.0 {
+        for class in registry.classes() {
             let of_class: Vec<Json> = class_keys
                 .iter()
                 .map(|key| {

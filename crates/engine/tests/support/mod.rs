@@ -182,6 +182,7 @@ pub(crate) async fn start(folder: &Path, items: Vec<ItemConfig>) -> Arc<Producti
         file: "test.yaml".into(),
         items: items.into_iter().map(std::sync::Arc::new).collect(),
         rules: BTreeMap::new(),
+        python: hie_engine::config::PythonConfig::default(),
         source: hie_engine::config::Source::default(),
         engine: EngineConfig {
             data_path: folder.to_owned(),
