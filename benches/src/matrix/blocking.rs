@@ -33,7 +33,7 @@ static BLOCKING: Class = Class {
     check: |_, _| Vec::new(),
 };
 
-static REGISTRY: Registry = Registry(&[&hie_hosts::hl7::tcp_service::CLASS, &BLOCKING]);
+static REGISTRY: Registry = Registry::new(&[&hie_hosts::hl7::tcp_service::CLASS, &BLOCKING]);
 
 struct Blocking;
 

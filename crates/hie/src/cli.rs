@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     check::Check, completions::Completions, demo::Demo, journal::Journal, messages::Messages,
     new::New, purge::Purge, queues::Queues, reference::Reference, resend::Resend, run::Run,
-    schema::Schema, send::Send, show::Show, status::StatusArgs, trace::Trace,
+    schema::Schema, send::Send, show::Show, status::StatusArgs, trace::Trace, worker::Worker,
 };
 
 /// HIE: a healthcare integration engine.
@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Schema(Schema),
     /// Print a reference page in Markdown
     Reference(Reference),
+    /// Run hosts for an engine (started by the engine, not by hand)
+    #[command(hide = true)]
+    Worker(Worker),
     /// Print completions for a shell
     Completions(Completions),
 }

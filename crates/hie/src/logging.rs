@@ -3,10 +3,17 @@
 //! Owns the set-up of `tracing` and the panic hook. What is logged carries no message content;
 //! a panic is logged by its place alone, because its text may quote what was being worked on.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+};
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{self, MakeWriter},
+};
 
 /// How logs look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -44,13 +51,19 @@ pub(crate) fn start(args: &LogArgs) -> Result<(), String> {
         Format::Human => true,
         Format::Json => false,
     };
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = fmt::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = if human {
         lines.with_ansi(on_terminal).with_target(false).try_init()
     } else {
         lines.json().flatten_event(true).try_init()
     };
     started.map_err(|error| error.to_string())?;
+    log_panics();
+    Ok(())
+}
+
+/// Logs panics by their place alone.
+fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
             .location()
@@ -65,5 +78,75 @@ pub(crate) fn start(args: &LogArgs) -> Result<(), String> {
             "a panic; its text is not logged because it may quote a message"
         );
     }));
-    Ok(())
+}
+
+/// Starts logging in a worker process: each line goes to `line` with its level, for the engine's
+/// log, which adds time and item.
+pub(crate) fn start_in_worker(
+    level: &str,
+    line: impl Fn(&'static str, &str) + Send + Sync + 'static,
+) {
+    let writer = EngineLog(Arc::new(line));
+    let lines = fmt::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(writer)
+        .without_time()
+        .with_level(false)
+        .with_target(false)
+        .with_ansi(false);
+    let _ = lines.try_init(); // set already: those lines go there
+    log_panics();
+}
+
+/// Where the lines of a worker go.
+type Line = Arc<dyn Fn(&'static str, &str) + Send + Sync>;
+
+struct EngineLog(Line);
+
+/// One line while it is written.
+struct EngineLine {
+    level: &'static str,
+    text: Vec<u8>,
+    line: Line,
+}
+
+impl<'a> MakeWriter<'a> for EngineLog {
+    type Writer = EngineLine;
+
+    fn make_writer(&'a self) -> EngineLine {
+        EngineLine {
+            level: "info",
+            text: Vec::new(),
+            line: self.0.clone(),
+        }
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> EngineLine {
+        EngineLine {
+            level: match *meta.level() {
+                Level::ERROR => "error",
+                Level::WARN => "warn",
+                Level::INFO => "info",
+                _ => "debug",
+            },
+            ..self.make_writer()
+        }
+    }
+}
+
+impl io::Write for EngineLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for EngineLine {
+    fn drop(&mut self) {
+        (self.line)(self.level, &String::from_utf8_lossy(&self.text));
+    }
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod classes;
 mod cli;
 mod commands;
 mod control;

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use hie_engine::{
     HostContext, HostError,
     host::{Message, Outcome},
+    pattern::Pattern,
     workers::{FarHost, Gone},
 };
 use hie_store::MessageId;
@@ -211,13 +212,27 @@ async fn answer(ctx: &HostContext, link: &Link, call: Call) {
         state: None,
         reply: None,
     };
+    let pattern = match call.pattern.as_deref().map(Pattern::named) {
+        Some(None) => {
+            called.code = "unknown-pattern".into();
+            called.reason = "there is no messaging pattern of this name".into();
+            return link.outbox.push(|out| ToWorker::Called(called).write(out));
+        }
+        pattern => pattern.flatten(),
+    };
     let result = match call.timeout_ms {
         None => ctx
-            .send_request_async(&call.target, call.body, call.priority)
+            .send_request_async(&call.target, call.body, call.priority, pattern)
             .await
             .map(|MessageId(id)| called.message = Some(id)),
         Some(limit) => ctx
-            .send_request_sync(&call.target, call.body, Duration::from_millis(limit))
+            .send_request_sync(
+                &call.target,
+                call.body,
+                Some(Duration::from_millis(limit)),
+                call.priority,
+                pattern,
+            )
             .await
             .map(|response| {
                 called.state = Some(response.state);

@@ -8,9 +8,9 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use hie_engine::{
     HostError, ServiceContext,
     broker::Accepted,
+    hooks::NotAccepted,
     host::{BusinessService, Origin},
 };
-use hie_store::StoreError;
 
 use crate::{
     far_host::Lease,
@@ -113,18 +113,20 @@ async fn let_in(ctx: &ServiceContext, link: &Link, accept: Accept) {
         AcceptKind::Keep => {
             ctx.keep(origin, &accept.body, accept.state, &accept.reason)
                 .await
+                .map_err(NotAccepted::from)
         }
         AcceptKind::Bad => {
             let handler = accept.handler.as_deref();
             ctx.accept_bad(origin, &accept.body, &accept.reason, handler)
                 .await
+                .map_err(NotAccepted::from)
         }
     };
     tell(link, call, result);
 }
 
 /// A positive answer takes the token that only the journal makes (invariant 2).
-fn tell(link: &Link, call: u64, result: Result<Accepted, StoreError>) {
+fn tell(link: &Link, call: u64, result: Result<Accepted, NotAccepted>) {
     let answer = match result {
         Ok(Accepted {
             durable: _proof,
@@ -136,6 +138,13 @@ fn tell(link: &Link, call: u64, result: Result<Accepted, StoreError>) {
             reason: String::new(),
             session: session.0,
             first_id: first_id.0,
+        },
+        Err(NotAccepted::Rejected(rejected)) => to_worker::Accepted {
+            call,
+            code: "rejected".into(),
+            reason: rejected.reason,
+            session: rejected.session.0,
+            first_id: rejected.id.0,
         },
         Err(error) => to_worker::Accepted {
             call,

@@ -7,10 +7,10 @@ use std::{
 
 use clap::Args;
 use hie_engine::config::{self, ConfigError, ProductionConfig};
-use hie_hosts::REGISTRY;
 use serde_json::json;
 
 use crate::{
+    classes::REGISTRY,
     exit::{Exit, Failure},
     out::{self, Out},
 };

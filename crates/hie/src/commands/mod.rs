@@ -17,6 +17,7 @@ pub(crate) mod send;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod trace;
+pub(crate) mod worker;
 
 use crate::{
     cli::{Cli, Command},
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::New(args) => new::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Reference(args) => reference::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use clap::{Args, ValueEnum};
 use hie_engine::config;
-use hie_hosts::REGISTRY;
 
 use crate::{
+    classes::REGISTRY,
     exit::{self, Failure},
     out::Out,
 };

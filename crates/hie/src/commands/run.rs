@@ -13,11 +13,13 @@ use std::{
 };
 
 use clap::Args;
-use hie_engine::{Production, clock::Clock, config::ProductionConfig};
+use hie_engine::{Production, clock::Clock, config::ProductionConfig, workers::Workers};
+use hie_worker::ProcessWorkers;
 use tokio::task::JoinHandle;
 
 use super::{check, screen};
 use crate::{
+    classes::REGISTRY,
     control::server::{self, Server},
     desk::Desk,
     exit::{Exit, Failure},
@@ -99,7 +101,8 @@ where
     let address = page.as_ref().and_then(|page| page.local_addr().ok());
     let desk = Desk::new(config.engine.data_path.clone(), address);
     let page = page.map(|page| tokio::spawn(http::serve(page, desk.clone())));
-    let starting = Production::start(config, Clock::system());
+    let workers: Arc<dyn Workers> = Arc::new(ProcessWorkers::of_this_program(REGISTRY));
+    let starting = Production::start_with(config, Clock::system(), Some(workers));
     let production = tokio::select! {
         production = starting => production?,
         // What a service that is up already has accepted is on the disk; nothing else is to be kept.

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use clap::Args;
 use hie_engine::config;
-use hie_hosts::REGISTRY;
 
-use crate::{exit::Failure, out::Out};
+use crate::{
+    classes::REGISTRY,exit::Failure, out::Out};
 
 /// Options of `hie schema`.
 #[derive(Args)]

@@ -85,7 +85,7 @@ impl Stage {
             "WAREHOUSE_PORT" => port(Destination::WarehouseLive),
             _ => None, // the rest of the environment has no part in it
         };
-        let parsed = config::parse(EXAMPLE, EXAMPLE_NAME, &hie_hosts::REGISTRY, &variable);
+        let parsed = config::parse(EXAMPLE, EXAMPLE_NAME, &crate::classes::REGISTRY, &variable);
         let mut config = parsed
             .map_err(|errors| Failure::new("config", config::render(&errors, Some(EXAMPLE))))?;
         // Beside a real engine on this machine, the demo must not want its port.

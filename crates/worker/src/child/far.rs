@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use hie_engine::{
     HostError,
     broker::{Accepted, Response},
+    hooks::{NotAccepted, Rejected},
     workers::{Entrance, FarAnswer, FarArrival, FarEngine, FarRequest, FarResponse},
 };
 use hie_journal::{Durable, LogError};
@@ -82,7 +83,7 @@ impl Far {
 
 #[async_trait]
 impl FarEngine for Far {
-    async fn arrive(&self, arrival: FarArrival<'_>) -> Result<(Accepted, FarResponse), StoreError> {
+    async fn arrive(&self, arrival: FarArrival<'_>) -> Result<(Accepted, FarResponse), NotAccepted> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);
         let (told, accepted) = oneshot::channel();
         let (answered, response) = oneshot::channel();
@@ -112,13 +113,20 @@ impl FarEngine for Far {
         let accepted = accepted.await.map_err(|_| LogError::Closed)?;
         if !accepted.code.is_empty() {
             self.open.lock().responses.remove(&call);
+            if accepted.code == "rejected" {
+                return Err(NotAccepted::Rejected(Rejected {
+                    reason: accepted.reason,
+                    session: SessionId(accepted.session),
+                    id: MessageId(accepted.first_id),
+                }));
+            }
             let error = StoreError::elsewhere(&accepted.code, &accepted.reason);
             if error.code() == LogError::Closed.code() {
                 // The engine stops, and DRAIN is on its way. Who is told no now must see that it
                 // is a stop: its sender gets silence, not a refusal.
                 self.stopping.cancel();
             }
-            return Err(error);
+            return Err(error.into());
         }
         let accepted = Accepted {
             // ACCEPTED without a code: the engine has the message on its disk.
@@ -143,7 +151,7 @@ impl FarEngine for Far {
                 .timeout
                 .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             priority: request.priority,
-            pattern: None,
+            pattern: request.pattern.map(|pattern| pattern.name().to_owned()),
             body: request.body,
         });
         self.outbox.push(|out| frame.write(out));

@@ -12,10 +12,8 @@ use hie_engine::{
     HostContext, HostError, ServiceContext,
     class::Build,
     config::{ItemConfig, ProductionConfig},
-    host::{
-        Body, BusinessOperation, BusinessProcess, Message, Outcome, Verdict, operation_outcome,
-        process_outcome,
-    },
+    hooks::{self, Handled, Own},
+    host::{Body, BusinessOperation, BusinessProcess, Message, Outcome, Verdict},
 };
 use hie_store::{BodyRef, ItemId, Live, MessageId, SessionId, State};
 use tokio::sync::mpsc;
@@ -49,11 +47,13 @@ impl Host {
             match seat.item.class.build {
                 Build::Process(make) => {
                     let mut host = make(&seat.item, &seat.production)?;
+                    host.on_init(ctx).await?;
                     host.on_start(ctx).await?;
                     Ok(Self::Process(host))
                 }
                 Build::Operation(make) => {
                     let mut host = make(&seat.item, &seat.production)?;
+                    host.on_init(ctx).await?;
                     host.on_start(ctx).await?;
                     Ok(Self::Operation(host))
                 }
@@ -69,15 +69,13 @@ impl Host {
         })
     }
 
-    /// None: it panicked.
-    async fn on_message(&mut self, ctx: &HostContext, message: &Message) -> Option<Outcome> {
-        let handled = async {
-            match self {
-                Self::Process(host) => process_outcome(host.on_message(ctx, message).await),
-                Self::Operation(host) => operation_outcome(host.on_message(ctx, message).await),
-            }
+    /// One try, with the hooks of the class; those of the configuration are the engine's.
+    async fn handle(&mut self, ctx: &HostContext, message: &mut Message) -> Handled {
+        let own = match self {
+            Self::Process(host) => Own::Process(&mut **host),
+            Self::Operation(host) => Own::Operation(&mut **host),
         };
-        AssertUnwindSafe(handled).catch_unwind().await.ok()
+        hooks::handle(own, ctx, message).await
     }
 
     /// Never returns unless the host has something to do when idle; dropped by the next message.
@@ -93,8 +91,14 @@ impl Host {
 
     async fn stop(&mut self, ctx: &HostContext) {
         match self {
-            Self::Process(host) => host.on_stop(ctx).await,
-            Self::Operation(host) => host.on_stop(ctx).await,
+            Self::Process(host) => {
+                host.on_stop(ctx).await;
+                host.on_teardown(ctx).await;
+            }
+            Self::Operation(host) => {
+                host.on_stop(ctx).await;
+                host.on_teardown(ctx).await;
+            }
         }
     }
 }
@@ -123,19 +127,26 @@ pub(super) async fn job(seat: Seat, mut inbox: mpsc::UnboundedReceiver<Msg>) {
             () = host.idle(&ctx) => continue,
         };
         let Some(msg) = msg else { break };
-        let (id, message) = (msg.id, message_of(msg));
+        let (id, mut message) = (msg.id, message_of(msg));
         ctx.set_current(Some((message.live, message.body.0.clone())));
-        let outcome = host.on_message(&ctx, &message).await;
+        let handled = host.handle(&ctx, &mut message).await;
         ctx.set_current(None);
-        let crashed = outcome.is_none();
-        if crashed {
-            // The panic itself is in the log, from the hook.
+        if handled.spoiled.is_some() {
             match Host::start(&seat, &ctx).await {
                 Ok(fresh) => host = fresh,
-                Err(error) => shared.stats.note_error(error.message),
+                Err(error) => {
+                    // Without a host the worker is of no use; the engine starts another.
+                    shared.stats.note_error(error.message);
+                    return;
+                }
             }
         }
-        let outcome = outcome.unwrap_or_else(|| Outcome::new(Verdict::Failed, "the host panicked"));
+        let crashed = handled.outcome.is_none();
+        let outcome = handled.outcome.unwrap_or_else(|| {
+            let gone = handled.spoiled.map(|gone| gone.reason);
+            let reason = gone.unwrap_or_else(|| "the host panicked".into());
+            Outcome::new(Verdict::Failed, reason)
+        });
         let result = Verdicted {
             id,
             crashed,
@@ -164,6 +175,7 @@ fn message_of(msg: Msg) -> Message {
             state: State::Queued,
             content: msg.content,
             possible_duplicate: msg.possible_duplicate,
+            hops: 0, // The engine counts them.
         },
         source: msg.source.into(),
         body: Body(msg.body),
@@ -184,6 +196,8 @@ pub(super) async fn service(seat: Seat) {
             return Err(HostError::new("wrong-kind", "this is no service"));
         };
         let mut service = make(&seat.item, &seat.production)?;
+        service.on_init(&ctx).await?;
+        ctx.set_hooks(service.hooks());
         service.on_start(&ctx).await?;
         Ok(service)
     };
@@ -202,7 +216,13 @@ pub(super) async fn service(seat: Seat) {
         }
     };
     let _ = seat.told.send(Ok(()));
-    match AssertUnwindSafe(service.run(&ctx)).catch_unwind().await {
+    let living = async {
+        let ended = service.run(&ctx).await;
+        service.on_stop(&ctx).await;
+        service.on_teardown(&ctx).await;
+        ended
+    };
+    match AssertUnwindSafe(living).catch_unwind().await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => shared.stats.note_error(error.message),
         Err(_) => shared.stats.note_error("the service panicked"),
