@@ -122,15 +122,14 @@ impl<'a> MakeWriter<'a> for EngineLog {
     }
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> EngineLine {
-        EngineLine {
-            level: match *meta.level() {
-                Level::ERROR => "error",
-                Level::WARN => "warn",
-                Level::INFO => "info",
-                _ => "debug",
-            },
-            ..self.make_writer()
-        }
+        let mut line = self.make_writer();
+        line.level = match *meta.level() {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            Level::INFO => "info",
+            _ => "debug",
+        };
+        line
     }
 }
 

@@ -15,7 +15,7 @@ pub mod passthrough;
 use hie_engine::class::Registry;
 
 /// Every class of this binary.
-pub const REGISTRY: Registry = Registry::new(&[
+pub static REGISTRY: Registry = Registry::new(&[
     &hl7::tcp_service::CLASS,
     &hl7::file_service::CLASS,
     &file::service::CLASS,

@@ -110,11 +110,10 @@ async fn let_in(ctx: &ServiceContext, link: &Link, accept: Accept) {
     }
     let result = match accept.kind {
         AcceptKind::Accept => ctx.accept(origin, &accept.body).await,
-        AcceptKind::Keep => {
-            ctx.keep(origin, &accept.body, accept.state, &accept.reason)
-                .await
-                .map_err(NotAccepted::from)
-        }
+        AcceptKind::Keep => ctx
+            .keep(origin, &accept.body, accept.state, &accept.reason)
+            .await
+            .map_err(NotAccepted::from),
         AcceptKind::Bad => {
             let handler = accept.handler.as_deref();
             ctx.accept_bad(origin, &accept.body, &accept.reason, handler)

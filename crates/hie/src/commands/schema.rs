@@ -5,8 +5,7 @@ use std::io::Write;
 use clap::Args;
 use hie_engine::config;
 
-use crate::{
-    classes::REGISTRY,exit::Failure, out::Out};
+use crate::{classes::REGISTRY, exit::Failure, out::Out};
 
 /// Options of `hie schema`.
 #[derive(Args)]

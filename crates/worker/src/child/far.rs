@@ -83,7 +83,10 @@ impl Far {
 
 #[async_trait]
 impl FarEngine for Far {
-    async fn arrive(&self, arrival: FarArrival<'_>) -> Result<(Accepted, FarResponse), NotAccepted> {
+    async fn arrive(
+        &self,
+        arrival: FarArrival<'_>,
+    ) -> Result<(Accepted, FarResponse), NotAccepted> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);
         let (told, accepted) = oneshot::channel();
         let (answered, response) = oneshot::channel();
