@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     config::ItemConfig,
     hold::Hold,
-    hooks::{Door, Kept, NotAccepted, Rejected, ServiceHooks},
+    hooks::{Door, Kept, NotAccepted, Rejected},
     host::Origin,
     pattern::{Conduct, Manner, Pattern},
     stats::ItemStats,
@@ -83,11 +83,6 @@ impl ServiceContext {
     /// The name of the item.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Takes over the hooks of the service's class; for who drives a service.
-    pub fn set_hooks(&self, hooks: Option<Arc<dyn ServiceHooks>>) {
-        self.hooks.set_own(hooks);
     }
 
     /// Its counters.

@@ -102,7 +102,7 @@ fn seen(mode: &str, place: &Place, engine: &Engine<'_>, epr: &Receiver, ris: &Re
             .hie(["messages", "--json", "--limit", "1000"])
             .ok()
             .rows();
-        (rows.len() >= 60 + 60 + 1).then_some(rows)
+        (rows.len() > 60 + 60).then_some(rows)
     });
     let mut states = BTreeMap::new();
     for row in rows {

@@ -8,7 +8,7 @@ use hie_hosts::REGISTRY;
 #[test]
 fn names_of_classes_are_unique() {
     let mut seen = BTreeSet::new();
-    for class in REGISTRY.0 {
+    for class in REGISTRY.classes() {
         for name in [class.name].iter().chain(class.aliases) {
             assert!(seen.insert(*name), "{name} is two classes");
         }
@@ -17,7 +17,7 @@ fn names_of_classes_are_unique() {
 
 #[test]
 fn names_of_settings_are_unique_in_a_class() {
-    for class in REGISTRY.0 {
+    for class in REGISTRY.classes() {
         let mut seen = BTreeSet::new();
         for def in common::settings_of(class) {
             for name in [def.name].iter().chain(def.aliases) {
@@ -29,7 +29,7 @@ fn names_of_settings_are_unique_in_a_class() {
 
 #[test]
 fn every_default_is_a_value_of_its_type_and_every_doc_a_sentence() {
-    for class in REGISTRY.0 {
+    for class in REGISTRY.classes() {
         for def in common::settings_of(class) {
             let at = format!("{} {}", class.name, def.name);
             if let Some(default) = def.default {
@@ -52,7 +52,7 @@ fn every_default_is_a_value_of_its_type_and_every_doc_a_sentence() {
 #[test]
 fn the_schema_and_the_reference_hold_every_class() {
     let (schema, page) = (config::schema(&REGISTRY), config::reference(&REGISTRY));
-    for class in REGISTRY.0 {
+    for class in REGISTRY.classes() {
         assert!(
             schema["$defs"][class.name]["properties"]["settings"].is_object(),
             "{}",

@@ -19,7 +19,7 @@ static OUT: Class = Class {
 };
 
 static CLASSES: &[&Class] = &[&OUT];
-static REGISTRY: Registry = Registry(CLASSES);
+static REGISTRY: Registry = Registry::new(CLASSES);
 
 /// The hooks of an operation, from what stands under `hooks:`.
 fn hooks(yaml: &str) -> std::sync::Arc<Hooks> {

@@ -26,7 +26,7 @@ use hosts::*;
 use support::*;
 
 static CLASSES: &[&Class] = &[&OBEDIENT];
-static REGISTRY: Registry = Registry(CLASSES);
+static REGISTRY: Registry = Registry::new(CLASSES);
 
 /// An item with what a file says under `hooks:`.
 fn with_hooks(mut item: ItemConfig, yaml: &str) -> ItemConfig {

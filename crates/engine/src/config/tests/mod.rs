@@ -157,7 +157,7 @@ static OPERATION: Class = Class {
     check: nothing,
 };
 
-pub(super) const REGISTRY: Registry = Registry::new(&[&SERVICE, &ROUTER, &OPERATION]);
+pub(super) static REGISTRY: Registry = Registry::new(&[&SERVICE, &ROUTER, &OPERATION]);
 
 /// Reads a text with no environment but `PORT=2600` and `EMPTY=`.
 fn read(text: &str) -> Result<ProductionConfig, Vec<ConfigError>> {

@@ -32,7 +32,7 @@ fn every_reference_of_the_schema_leads_somewhere() {
 #[test]
 fn every_setting_stands_in_the_schema_in_both_shapes() {
     let schema = schema(&REGISTRY);
-    for class in REGISTRY.0 {
+    for class in REGISTRY.classes() {
         let properties = &schema["$defs"][class.name]["properties"];
         let entries = properties["settings"]["items"]["anyOf"]
             .as_array()
@@ -83,7 +83,7 @@ fn classes_are_offered_by_all_their_names() {
     let schema = schema(&REGISTRY);
     let offered = schema["$defs"]["item"]["properties"]["class"]["anyOf"][0]["enum"].as_array();
     let offered = offered.expect("an enum");
-    for class in REGISTRY.0 {
+    for class in REGISTRY.classes() {
         for name in [class.name]
             .into_iter()
             .chain(class.aliases.iter().copied())
@@ -96,7 +96,7 @@ fn classes_are_offered_by_all_their_names() {
 #[test]
 fn the_reference_names_every_setting_and_class() {
     let page = reference(&REGISTRY);
-    let own = REGISTRY.0.iter().flat_map(|class| class.settings());
+    let own = REGISTRY.classes().iter().flat_map(|class| class.settings());
     let tables = [
         PRODUCTION,
         ITEM,
@@ -111,7 +111,7 @@ fn the_reference_names_every_setting_and_class() {
             def.name
         );
     }
-    for class in REGISTRY.0 {
+    for class in REGISTRY.classes() {
         assert!(page.contains(&format!("\n### {}\n", class.name)));
         assert!(
             class
