@@ -11,7 +11,7 @@ use common::{Engine, Mllp, Place, Receiver, eventually, message};
 use hie_load::receiver::Behaviour;
 
 /// Every `ExecutionMode`.
-const MODES: [&str; 4] = ["async", "thread_pool", "single_process", "single_process"];
+const MODES: [&str; 4] = ["async", "thread_pool", "multiprocess", "single_process"];
 
 /// A feed, a router, and three ways out, every item in this mode.
 fn production(mode: &str, epr: &Receiver, ris: &Receiver) -> String {
