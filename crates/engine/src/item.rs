@@ -80,6 +80,17 @@ impl Item {
         }
     }
 
+    /// The same item under another configuration, which counts from its next start on. What runs
+    /// now goes on, and what an operator decided holds.
+    pub(crate) fn with_config(&self, config: Arc<ItemConfig>) -> Self {
+        Self {
+            config,
+            id: self.id,
+            stats: self.stats.clone(),
+            life: self.life.clone(),
+        }
+    }
+
     /// Whether it lets messages in (a service has no queue).
     pub fn is_service(&self) -> bool {
         matches!(self.config.class.build, Build::Service(_))

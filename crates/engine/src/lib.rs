@@ -31,6 +31,7 @@ mod patience;
 pub mod pattern;
 pub mod production;
 pub mod queue;
+pub mod reload;
 mod request;
 mod service;
 pub mod setting;

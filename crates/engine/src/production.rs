@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use hie_store::{BodyRef, Content, MessageId, Recovered, State, Store, StoreError, StoreOptions};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -20,6 +20,7 @@ use crate::{
     config::{ItemConfig, ProductionConfig},
     housekeeping,
     item::{Item, World},
+    reload::InForce,
     stats::ItemStats,
     workers::Workers,
 };
@@ -62,6 +63,7 @@ pub struct Production {
     workers: Option<Arc<dyn Workers>>,
     /// Held while items are started or stopped: one change at a time.
     pub(crate) change: tokio::sync::Mutex<()>,
+    pub(crate) in_force: Mutex<InForce>,
 }
 
 /// The configuration as it is now.
@@ -140,6 +142,12 @@ impl Production {
             housekeeping: CancellationToken::new(),
             workers: manner.workers.clone(),
             change: tokio::sync::Mutex::default(),
+            in_force: Mutex::new(InForce {
+                generation: 1,
+                since_ms: clock.now_ms(),
+                by: "start".into(),
+                ..InForce::default()
+            }),
         };
         let items = config.items.iter().map(|item| production.new_item(item));
         *production.items.write() = items.collect();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::{
     item::Item,
     production::{Production, Recovery},
+    reload::InForce,
     stats::ItemState,
 };
 
@@ -32,6 +33,7 @@ impl Production {
                 .index_trouble()
                 .map(|error| error.to_string()),
             recovered: self.recovered.clone(),
+            configuration: self.in_force(),
             items: self
                 .items()
                 .iter()
@@ -141,6 +143,8 @@ pub struct Status {
     pub index_trouble: Option<String>,
     /// What recovery found at its start.
     pub recovered: Recovery,
+    /// Which configuration is in force.
+    pub configuration: InForce,
     /// Its items.
     pub items: Vec<ItemStatus>,
     /// Queues of items that are not in the configuration, with their lengths.

@@ -86,13 +86,13 @@ impl std::error::Error for RuleError {}
 /// Index into the targets of a set.
 type Target = usize;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Action {
     send: Box<[Target]>,
     delete: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Rule {
     name: Box<str>,
     enabled: bool,
@@ -109,6 +109,17 @@ pub struct RuleSet {
     default: Option<Action>,
     targets: Vec<Box<str>>,
     places: Places,
+}
+
+/// The same rules decide the same. What is derived from them needs no look.
+impl PartialEq for RuleSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.match_mode == other.match_mode
+            && self.targets == other.targets
+            && self.rules == other.rules
+            && self.default == other.default
+    }
 }
 
 impl RuleSet {
