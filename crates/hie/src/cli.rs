@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    check::Check, completions::Completions, demo::Demo, journal::Journal, messages::Messages,
-    new::New, purge::Purge, queues::Queues, reference::Reference, resend::Resend, run::Run,
-    schema::Schema, send::Send, show::Show, status::StatusArgs, trace::Trace, worker::Worker,
+    check::Check, completions::Completions, demo::Demo, item::ItemCommand, journal::Journal,
+    messages::Messages, new::New, purge::Purge, queues::Queues, reference::Reference,
+    reload::Reload, resend::Resend, run::Run, schema::Schema, send::Send, show::Show,
+    status::StatusArgs, trace::Trace, worker::Worker,
 };
 
 /// HIE: a healthcare integration engine.
@@ -56,6 +57,11 @@ pub(crate) enum Command {
     Resend(Resend),
     /// See what waits for each item
     Queues(Queues),
+    /// Pause, resume, stop, start, disable, enable or restart single items
+    #[command(subcommand)]
+    Item(ItemCommand),
+    /// Take the changed configuration file over while the engine runs
+    Reload(Reload),
     /// See how the engine and its items are
     Status(StatusArgs),
     /// Look after the journal on the disk

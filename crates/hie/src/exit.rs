@@ -39,11 +39,11 @@ pub(crate) const TABLE: &[(u8, &str)] = &[
     ),
     (
         Exit::Config as u8,
-        "The configuration has errors; all of them were listed.",
+        "The configuration has errors; all of them were listed. `reload`: or it changes what only a restart can change.",
     ),
     (
         Exit::Start as u8,
-        "An item or the metrics page cannot start, most often because its port is in use.",
+        "An item or the metrics page cannot start, most often because its port is in use. `run`: no service at all could start, or one item could not with `--strict`. `reload`: all of the change was taken back.",
     ),
     (Exit::Locked as u8, "Another engine holds this data folder."),
     (
@@ -144,8 +144,9 @@ impl Failure {
 fn exit_of(code: &str) -> Exit {
     match code {
         "usage" => Exit::Usage,
-        "config" => Exit::Config,
-        "port-in-use" | "port-denied" | "address-unknown" | "cannot-listen" => Exit::Start,
+        "config" | "reload-refused" => Exit::Config,
+        "reload-rolled-back" | "port-in-use" | "port-denied" | "address-unknown"
+        | "cannot-listen" => Exit::Start,
         "journal-locked" | "journal-fenced" => Exit::Locked,
         "disk-full" | "journal-io" | "journal-poisoned" | "store-io" | "folder" => Exit::Disk,
         "journal-damaged" | "journal-newer" | "journal-cut-off" | "record-unreadable" => {

@@ -66,7 +66,7 @@ async fn ready(State(desk): State<Arc<Desk>>) -> Response {
 async fn health(State(desk): State<Arc<Desk>>) -> Response {
     let reasons = desk.ready().err().unwrap_or_default();
     let status = desk.status().unwrap_or_default();
-    let item = |item: &Value| json!({ "name": item["name"], "state": item["state"], "queued": item["queued"], "last_error": item["last_error"] });
+    let item = |item: &Value| json!({ "name": item["name"], "state": item["state"], "health": item["health"], "queued": item["queued"], "restarts": item["restarts"], "last_error": item["last_error"] });
     let items: Vec<Value> = status["items"]
         .as_array()
         .into_iter()

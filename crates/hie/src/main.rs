@@ -17,6 +17,7 @@ mod logging;
 mod metrics;
 mod out;
 mod query;
+mod reconfigure;
 mod signals;
 mod times;
 

@@ -100,6 +100,16 @@ const COUNTERS: &[Figure] = &[
         |item| item.loops,
     ),
     (
+        "hie_item_restarts",
+        "Starts of a host after another one of the item had failed",
+        |item| item.restarts,
+    ),
+    (
+        "hie_item_give_ups",
+        "Times the item was given up after MaxRestarts",
+        |item| item.give_ups,
+    ),
+    (
         "hie_item_busy_microseconds",
         "Time spent in the host",
         |item| item.busy_us,
@@ -124,6 +134,19 @@ const GAUGES: &[Figure] = &[
     ),
     ("hie_item_connections", "Connections open now", |item| {
         item.connections
+    }),
+    (
+        "hie_item_in_hand_messages",
+        "Messages that jobs have taken and not ended yet",
+        |item| item.in_hand,
+    ),
+    (
+        "hie_item_last_error_timestamp_seconds",
+        "When the last error was noted, in seconds since 1970; 0 for none",
+        |item| item.last_error_ms.unwrap_or(0) / 1000,
+    ),
+    ("hie_item_health", "0 ok, 1 degraded, 2 failed", |item| {
+        item.health.level as u64
     }),
     ("hie_item_jobs", "Configured jobs", |item| {
         u64::from(item.pool_size)
@@ -182,6 +205,18 @@ impl Collector for Scrape {
             "hie_index_in_trouble",
             "1 while search and trace do not work; messages flow all the same",
             u64::from(status.index_trouble.is_some()),
+        )?;
+        gauge(
+            encoder,
+            "hie_configuration_generation",
+            "Which configuration is in force: 1 at the start, one more with each change",
+            status.configuration.generation,
+        )?;
+        gauge(
+            encoder,
+            "hie_configuration_refused",
+            "1 while the last attempt to change the configuration has failed",
+            u64::from(status.configuration.refused.is_some()),
         )?;
         items(encoder, &status)
     }

@@ -1,4 +1,4 @@
-//! Signals: which ones stop the engine, and which do not.
+//! Signals: which ones stop the engine, and which one has it read its configuration again.
 
 use std::io;
 
@@ -21,14 +21,20 @@ impl Signals {
         })
     }
 
-    /// Waits for the next SIGTERM or SIGINT and names it. A SIGHUP changes nothing: a closed
-    /// terminal must not stop an engine, and there is no reload yet.
+    /// Waits for the next SIGTERM or SIGINT and names it. A SIGHUP at such a time changes nothing:
+    /// a closed terminal must not stop an engine.
     pub(crate) async fn stop(&mut self) -> &'static str {
+        self.stop_or(|| tracing::info!("SIGHUP changes nothing while the engine starts or stops"))
+            .await
+    }
+
+    /// The same; `hangup` is called for each SIGHUP until then.
+    pub(crate) async fn stop_or(&mut self, mut hangup: impl FnMut()) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.term.recv() => return "SIGTERM",
                 _ = self.int.recv() => return "SIGINT",
-                _ = self.hup.recv() => tracing::info!("SIGHUP changes nothing: the configuration is read at the start only"),
+                _ = self.hup.recv() => hangup(),
             }
         }
     }

@@ -192,7 +192,8 @@ fn at_work(
             of.push(def.name.to_owned());
         }
         // The rules are compiled into the host.
-        if let (SettingType::RuleSet, Some(rules)) = (def.kind, is.settings.text(def.name))
+        if matches!(def.kind, SettingType::RuleSet)
+            && let Some(rules) = is.settings.text(def.name)
             && old.rules.get(rules) != new.rules.get(rules)
         {
             of.push(format!("rules {rules}"));

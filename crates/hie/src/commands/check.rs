@@ -32,7 +32,7 @@ pub(crate) struct Check {
 
 pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     let mut out = Out::new();
-    match config::load(&args.config, &REGISTRY, &environment) {
+    match read(&args.config) {
         Ok(production) if args.json => {
             let items = production.items.len();
             out.json(
@@ -56,7 +56,12 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
 
 /// Reads a configuration that must be right to go on.
 pub(crate) fn load(path: &Path) -> Result<ProductionConfig, Failure> {
-    config::load(path, &REGISTRY, &environment).map_err(|errors| rejected(path, &errors))
+    read(path).map_err(|errors| rejected(path, &errors))
+}
+
+/// Reads a configuration, in the environment of this process.
+pub(crate) fn read(path: &Path) -> Result<ProductionConfig, Vec<ConfigError>> {
+    config::load(path, &REGISTRY, &environment)
 }
 
 fn environment(name: &str) -> Option<String> {

@@ -13,6 +13,8 @@ use std::{
 
 use clap::Args;
 
+use hie_engine::production::Manner;
+
 use crate::{
     commands::run::{live, prepare_folder, runtime},
     control::server,
@@ -65,7 +67,7 @@ pub(crate) fn run(args: Demo) -> Result<(), Failure> {
         let play = async |desk: &_, production: &_, signals: &mut _| {
             demo::play(stage, &plan, desk, production, signals).await
         };
-        Box::pin(live(config, play)).await
+        Box::pin(live(config, Manner::default(), play)).await
     });
     runtime.shutdown_timeout(Duration::from_millis(200));
     if !folder.temporary {

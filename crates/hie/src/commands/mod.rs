@@ -3,12 +3,14 @@
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod item;
 pub(crate) mod journal;
 pub(crate) mod messages;
 pub(crate) mod new;
 pub(crate) mod purge;
 pub(crate) mod queues;
 pub(crate) mod reference;
+pub(crate) mod reload;
 pub(crate) mod resend;
 pub(crate) mod run;
 pub(crate) mod schema;
@@ -36,6 +38,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Trace(args) => trace::run(&args),
         Command::Resend(args) => resend::run(&args),
         Command::Queues(args) => queues::run(&args),
+        Command::Item(command) => item::run(&command),
+        Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Purge(args) => purge::run(&args),

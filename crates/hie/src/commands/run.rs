@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::Args;
-use hie_engine::{Production, clock::Clock, config::ProductionConfig, workers::Workers};
+use hie_engine::{Production, clock::Clock, config::ProductionConfig, production::Manner};
 use hie_worker::ProcessWorkers;
 use tokio::task::JoinHandle;
 
@@ -26,6 +26,7 @@ use crate::{
     http,
     logging::{self, LogArgs},
     out::Out,
+    reconfigure,
     signals::Signals,
 };
 
@@ -38,11 +39,21 @@ Examples:
   hie run production.yaml --log hie_hosts=debug    see more
 
 Ctrl-C or SIGTERM stops it: nothing more is accepted, what is in hand is finished or put back, the
-journal is closed. A second signal stops at once, and is safe too. SIGHUP changes nothing.")]
+journal is closed. A second signal stops at once, and is safe too. SIGHUP takes the changed
+configuration file over, as `hie reload` does.
+
+An item that cannot start does not keep the others from it: it is tried again, and `hie status` says
+so. If no service at all can start, the engine ends (exit code 4).")]
 pub(crate) struct Run {
     /// The configuration file
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
+    /// Take a change of the file over by itself, whatever its `WatchConfig` says
+    #[arg(long)]
+    watch: bool,
+    /// End with exit code 4 if any item cannot start
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -50,14 +61,15 @@ pub(crate) struct Run {
 pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let config = check::load(&args.config)?;
     logging::start(&args.log).map_err(|error| Failure::new("usage", error))?;
-    serve(config, |desk, production| {
+    serve(config, args, |desk, production| {
         screen::print(&mut Out::new(), desk, production)
     })
 }
 
 /// Runs a production until a signal stops it; `started` is called when it stands.
-pub(crate) fn serve(
+fn serve(
     mut config: ProductionConfig,
+    args: &Run,
     started: impl FnOnce(&Desk, &Production) -> std::io::Result<()>,
 ) -> Result<(), Failure> {
     config.engine.data_path = prepare_folder(&config.engine.data_path)?;
@@ -67,14 +79,28 @@ pub(crate) fn serve(
         if let Err(error) = started(desk, production) {
             tracing::warn!(%error, "the screen could not be shown");
         }
-        let signal = signals.stop().await;
+        let watching = tokio::spawn(reconfigure::watch(production.clone(), args.watch));
+        let signal = signals.stop_or(|| on_hangup(production)).await;
         tracing::info!(signal, "stopping");
+        end(watching).await;
         Ok(())
     };
-    let ended = runtime.block_on(Box::pin(live(config, until_signal)));
+    let manner = Manner {
+        strict: args.strict,
+        ..Manner::default()
+    };
+    let ended = runtime.block_on(Box::pin(live(config, manner, until_signal)));
     // Nothing that is left may hold up the end: what matters is in the journal.
     runtime.shutdown_timeout(Duration::from_millis(200));
     ended
+}
+
+/// Reloads beside everything else: a stop must not wait to be heard.
+fn on_hangup(production: &Arc<Production>) {
+    let production = production.clone();
+    tokio::spawn(async move {
+        let _ = reconfigure::reload(&production, "SIGHUP", false).await; // told in the log
+    });
 }
 
 /// The runtime of a process that runs a production.
@@ -88,7 +114,11 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// A production with its metrics page and control socket, running as long as `during` does. The
 /// data folder is prepared.
-pub(crate) async fn live<During>(config: ProductionConfig, during: During) -> Result<(), Failure>
+pub(crate) async fn live<During>(
+    config: ProductionConfig,
+    manner: Manner,
+    during: During,
+) -> Result<(), Failure>
 where
     During: AsyncFnOnce(&Desk, &Arc<Production>, &mut Signals) -> Result<(), Failure>,
 {
@@ -101,8 +131,11 @@ where
     let address = page.as_ref().and_then(|page| page.local_addr().ok());
     let desk = Desk::new(config.engine.data_path.clone(), address);
     let page = page.map(|page| tokio::spawn(http::serve(page, desk.clone())));
-    let workers: Arc<dyn Workers> = Arc::new(ProcessWorkers::of_this_program(REGISTRY));
-    let starting = Production::start_with(config, Clock::system(), Some(workers));
+    let manner = Manner {
+        workers: Some(Arc::new(ProcessWorkers::of_this_program(REGISTRY))),
+        ..manner
+    };
+    let starting = Production::start_in(config, Clock::system(), manner);
     let production = tokio::select! {
         production = starting => production?,
         // What a service that is up already has accepted is on the disk; nothing else is to be kept.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use hie_engine::{
     Production,
     config::ItemConfig,
-    status::{ItemStatus, Status},
+    status::{HealthLevel, ItemStatus, Status},
 };
 
 use crate::{
@@ -25,6 +25,7 @@ pub(crate) fn print(out: &mut Out, desk: &Desk, production: &Production) -> io::
     let title = out.paint(Style::Bold, &title).into_owned();
     writeln!(out, "\n{title}  (process {pid})\n")?;
     items(out, production, &status)?;
+    troubles(out, &status)?;
     let data = desk.data.display().to_string();
     writeln!(
         out,
@@ -54,6 +55,21 @@ fn items(out: &mut Out, production: &Production, status: &Status) -> io::Result<
         ]);
     }
     table.print(out, "  ")
+}
+
+/// What did not start: it is tried again, and must be seen at once.
+fn troubles(out: &mut Out, status: &Status) -> io::Result<()> {
+    let failed = status
+        .items
+        .iter()
+        .filter(|item| item.health.level == HealthLevel::Failed);
+    for item in failed {
+        let reason = item.health.reason.clone().unwrap_or_default();
+        let line = format!("{}: {}", item.name, out::safe(&reason));
+        let line = out.paint(Style::Red, &line).into_owned();
+        writeln!(out, "\n  ! {line}")?;
+    }
+    Ok(())
 }
 
 /// Where an item listens, reads, sends or writes.

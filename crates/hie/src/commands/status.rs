@@ -75,6 +75,7 @@ fn print(out: &mut Out, status: &Status) -> io::Result<()> {
             "{name}: {ready}, up {up}, version {}, process {pid}",
             status.version
         )?;
+        configuration(out, status)?;
         for reason in &status.reasons {
             writeln!(out, "  ! {}", out::safe(reason))?;
         }
@@ -120,6 +121,26 @@ fn print(out: &mut Out, status: &Status) -> io::Result<()> {
             out::count(*queued, "message"),
             out::safe(name)
         )?;
+    }
+    Ok(())
+}
+
+/// Which configuration is in force, once it was changed, and what kept another from it.
+fn configuration(out: &mut Out, status: &Status) -> io::Result<()> {
+    let now = &status.configuration;
+    if now.generation > 1 {
+        let (since, by) = (times::rfc3339(now.since_ms), out::safe(&now.by));
+        let changes = out::safe(&now.changes);
+        writeln!(
+            out,
+            "configuration {} since {since}, by {by}: {changes}",
+            now.generation
+        )?;
+    }
+    if let Some(refused) = &now.refused {
+        let (at, by) = (times::rfc3339(refused.at_ms), out::safe(&refused.by));
+        let why = out::safe(&refused.reason);
+        writeln!(out, "! a change was refused at {at}, by {by}: {why}")?;
     }
     Ok(())
 }
@@ -170,7 +191,17 @@ fn remarks(out: &mut Out, item: &Item) -> io::Result<()> {
     if let Some(trying) = &item.trying {
         writeln!(out, "  {} tries again: {}", item.name, out::safe(trying))?;
     } else if let Some(error) = &item.last_error {
-        writeln!(out, "  {} last error: {}", item.name, out::safe(error))?;
+        let at = item.last_error_ms.map(times::rfc3339).unwrap_or_default();
+        writeln!(
+            out,
+            "  {} last error at {at}: {}",
+            item.name,
+            out::safe(error)
+        )?;
+    }
+    if item.restarts > 0 {
+        let times = out::count(item.restarts, "time");
+        writeln!(out, "  {} was started again {times}", item.name)?;
     }
     if item.panics > 0 {
         writeln!(
@@ -209,8 +240,8 @@ fn at_rest(out: &mut Out, status: &Status) -> io::Result<()> {
 fn state_style(state: &str) -> Style {
     match state {
         "running" => Style::Green,
-        "error" => Style::Red,
-        "starting" | "stopping" => Style::Yellow,
+        "error" | "failed" => Style::Red,
+        "starting" | "stopping" | "paused" => Style::Yellow,
         _ => Style::Dim,
     }
 }

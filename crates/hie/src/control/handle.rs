@@ -5,19 +5,28 @@ use std::{sync::Arc, time::Duration};
 use hie_engine::production::{Production, Resend};
 use hie_store::PurgeRequest;
 
-use super::protocol::{Reply, Request, Resent, WireError};
-use crate::{desk::Desk, exit::Failure, query, times};
+use super::protocol::{Commanded, ItemVerb, Reply, Request, Resent, WireError};
+use crate::{desk::Desk, exit::Failure, query, reconfigure, times};
 
 /// How long a look-up waits for the index to have seen what was accepted before it.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// Answers one request. Look-ups run where they may block.
-pub(crate) async fn answer(desk: Arc<Desk>, request: Request) -> Result<Reply, Failure> {
+/// `by` is who asks, for what is recorded.
+pub(crate) async fn answer(desk: Arc<Desk>, request: Request, by: &str) -> Result<Reply, Failure> {
     match request {
         Request::Status => Reply::one(&desk.status()?),
         Request::Resend { ids, target } => {
             let production = started(&desk)?;
             resend(production, ids, target).await
+        }
+        Request::Item { verb, names } => {
+            let production = started(&desk)?;
+            command(&production, verb, names, by).await
+        }
+        Request::Reload { dry_run } => {
+            let production = started(&desk)?;
+            reload(&production, dry_run, by).await
         }
         request => {
             let answer = tokio::task::spawn_blocking(move || blocking(&desk, &request));
@@ -58,6 +67,42 @@ fn blocking(desk: &Desk, request: &Request) -> Result<Reply, Failure> {
         request => query::answer(store, request)
             .unwrap_or_else(|| Err(Failure::new("protocol", "this request has no answer"))),
     }
+}
+
+/// Does it with each of them; one that fails does not keep the others from it.
+async fn command(
+    production: &Production,
+    verb: ItemVerb,
+    names: Vec<String>,
+    by: &str,
+) -> Result<Reply, Failure> {
+    let mut rows = Vec::with_capacity(names.len());
+    for item in names {
+        let done = production.command(&item, verb.into(), by).await;
+        let state = production.item(&item);
+        let state = state
+            .map_or("", |item| item.stats.state().name())
+            .to_owned();
+        let (note, error) = match done {
+            Ok(done) => (done.note, None),
+            Err(error) => (String::new(), Some(Failure::new(error.code, error.message))),
+        };
+        rows.push(Commanded {
+            item,
+            state,
+            note,
+            error: error.map(WireError::from),
+        });
+    }
+    Reply::rows(rows, &serde_json::json!({}))
+}
+
+async fn reload(production: &Arc<Production>, dry_run: bool, by: &str) -> Result<Reply, Failure> {
+    let plan = reconfigure::reload(production, by, dry_run).await?;
+    let generation = production.in_force().generation;
+    Reply::one(&serde_json::json!({
+        "dry_run": dry_run, "generation": generation, "plan": plan,
+    }))
 }
 
 fn purge(

@@ -92,6 +92,13 @@ impl Drop for Server {
 
 /// Serves one client until it goes.
 async fn converse(stream: UnixStream, desk: Arc<Desk>) {
+    let by = match stream.peer_cred() {
+        Ok(who) => match who.pid() {
+            Some(pid) => format!("a command of user {} (process {pid})", who.uid()),
+            None => format!("a command of user {}", who.uid()),
+        },
+        Err(_) => "a command".into(),
+    };
     let (input, mut output) = stream.into_split();
     let mut input = BufReader::new(input);
     let mut line = Vec::new();
@@ -104,7 +111,7 @@ async fn converse(stream: UnixStream, desk: Arc<Desk>) {
         }
         let whole = line.ends_with(b"\n");
         let answer = if whole {
-            answer(&line, &desk).await
+            answer(&line, &desk, &by).await
         } else {
             Err(too_long())
         };
@@ -121,7 +128,7 @@ fn too_long() -> Failure {
     )
 }
 
-async fn answer(line: &[u8], desk: &Arc<Desk>) -> Result<Reply, Failure> {
+async fn answer(line: &[u8], desk: &Arc<Desk>, by: &str) -> Result<Reply, Failure> {
     let envelope: Envelope = serde_json::from_slice(line).map_err(|error| {
         // serde's text may quote the request, which may name a patient: the place is enough.
         let place = format!("column {}", error.column());
@@ -139,7 +146,7 @@ async fn answer(line: &[u8], desk: &Arc<Desk>) -> Result<Reply, Failure> {
         return Err(Failure::new("protocol", message)
             .help("run the command of the same build as the engine"));
     }
-    handle::answer(desk.clone(), envelope.request).await
+    handle::answer(desk.clone(), envelope.request, by).await
 }
 
 /// An answer as it goes over the wire: rows, then one last line.

@@ -132,14 +132,19 @@ fn a_second_signal_stops_at_once_and_loses_nothing() {
 }
 
 #[test]
-fn a_hangup_changes_nothing() {
+fn a_hangup_with_the_same_file_changes_nothing() {
     let place = Place::new();
     let engine = place.start(&production(nobody()));
     engine.signal(Signal::HUP);
     eventually("the log says so", || {
-        engine.log().contains("SIGHUP").then_some(())
+        engine
+            .log()
+            .contains("the configuration is the same")
+            .then_some(())
     });
-    assert_eq!(engine.status()["ready"], true);
+    let status = engine.status();
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["configuration"]["generation"], 1);
     engine.signal(Signal::INT);
     assert_eq!(engine.wait(), 0);
 }

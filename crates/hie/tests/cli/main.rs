@@ -6,8 +6,10 @@
 mod common;
 
 mod acting;
+mod commanding;
 mod hooks;
 mod lifecycle;
 mod reading;
+mod reloading;
 mod starting;
 mod upkeep;

@@ -223,7 +223,11 @@ impl BusinessService for FileWatcher {
     }
 
     async fn run(&mut self, ctx: &ServiceContext) -> Result<(), HostError> {
-        while !ctx.stopping().is_cancelled() {
+        loop {
+            ctx.resumed().await;
+            if ctx.stopping().is_cancelled() {
+                break;
+            }
             let trouble = match self.look(ctx).await {
                 Ok(troubles) if troubles.is_empty() => None,
                 Ok(troubles) => Some(troubles.join("; ")),
