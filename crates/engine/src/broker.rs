@@ -21,6 +21,7 @@ use crate::{
     calls::{Answer, Calls, Intent, Waiting},
     clock::Clock,
     config::did_you_mean,
+    deferred::Deferrals,
     queue::{BodyBudget, ItemQueue},
 };
 
@@ -100,6 +101,11 @@ impl Finish<'_> {
     }
 }
 
+/// Whether a hop in this state has its response: it is not tried again, and not deferred.
+fn is_end(state: State) -> bool {
+    !matches!(state, State::Queued | State::Deferred)
+}
+
 /// See the module.
 pub struct Broker {
     /// Where everything is kept.
@@ -111,6 +117,8 @@ pub struct Broker {
     targets: RwLock<HashMap<String, ItemId>>,
     /// Who waits for a response.
     pub calls: Arc<Calls>,
+    /// Whose response comes later.
+    pub(crate) deferrals: Deferrals,
     budget: Arc<BodyBudget>,
 }
 
@@ -123,6 +131,7 @@ impl Broker {
             queues: RwLock::default(),
             targets: RwLock::default(),
             calls: Arc::default(),
+            deferrals: Deferrals::default(),
             budget: BodyBudget::new(body_cache_bytes),
         }
     }
@@ -368,14 +377,14 @@ impl Broker {
     /// Who is answered by the end of this hop. A request that only goes on trying keeps its caller,
     /// and one whose response is that of hops that follow hands the caller on.
     fn claim(&self, finish: &Finish<'_>) -> Answer {
-        if finish.state == State::Queued || finish.awaited().next().is_some() {
+        if !is_end(finish.state) || finish.awaited().next().is_some() {
             return Answer::None;
         }
         self.calls.claim(finish.live.id)
     }
 
     fn hand_on(&self, finish: &Finish<'_>, appended: &Appended) {
-        if finish.state == State::Queued {
+        if !is_end(finish.state) {
             return;
         }
         let to: SmallVec<[(u64, ItemId); 4]> = finish

@@ -122,6 +122,55 @@ impl Job {
         self.record(live, body, state, &outcome, &[], tried).await
     }
 
+    /// Whether the host deferred its response; one that then ends otherwise, or sends and answers
+    /// after all, has not.
+    pub(crate) fn defers(&self, live: &Live, outcome: &Outcome) -> bool {
+        if !self.broker.deferrals.has(live.id) {
+            return false;
+        }
+        let defers = outcome.verdict == Verdict::Completed
+            && outcome.reply.is_none()
+            && outcome.sends.is_empty();
+        if !defers {
+            self.broker.deferrals.forget(live.id);
+        }
+        defers
+    }
+
+    /// Records that the response comes later. Where one message is worked on at a time, the next
+    /// begins only after that.
+    pub(crate) async fn end_deferred(
+        &self,
+        live: &Live,
+        body: &Bytes,
+        mut outcome: Outcome,
+        tried: Instant,
+    ) -> Next {
+        outcome.reason = "its response was deferred".into();
+        let recorded = self.record(live, body, State::Deferred, &outcome, &[], tried);
+        if let Next::Stop = recorded.await {
+            return Next::Stop;
+        }
+        match self.broker.deferrals.settle(live.id) {
+            Ok(reply) => {
+                outcome.reason.clear();
+                let outcome = outcome.with_reply(reply);
+                self.record(live, body, State::Completed, &outcome, &[], tried)
+                    .await
+            }
+            Err(ended) => {
+                let conduct = self.ctx.conduct.as_ref();
+                if conduct.is_some_and(|conduct| conduct.manner.pattern.is_strict()) {
+                    tokio::select! {
+                        () = self.ctx.stopping.cancelled() => {}
+                        _ = ended => {}
+                    }
+                }
+                Next::Go
+            }
+        }
+    }
+
     fn intents(&self, legs: &[Leg]) -> Result<Vec<Intent>, String> {
         let Some(conduct) = &self.ctx.conduct else {
             return Ok(Vec::new());

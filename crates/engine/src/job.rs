@@ -327,6 +327,7 @@ impl Job {
 
     /// Puts the message back on its place: nothing is recorded, it was never off the log's queue.
     fn park(&self, live: Live) -> Next {
+        self.broker.deferrals.forget(live.id);
         self.in_hand.let_go();
         self.queue.put_back(live);
         Next::Stop
@@ -335,6 +336,7 @@ impl Job {
     /// Lets the operator see what is retried; recorded at the first try and then ever more rarely,
     /// so that a receiver that is down for a night does not fill the journal.
     fn note_retry(&self, live: &Live, outcome: &Outcome) {
+        self.broker.deferrals.forget(live.id);
         self.ctx.stats.note_trying(Some(format!(
             "message {} (try {}): {}",
             live.id, live.attempts, outcome.reason
@@ -374,6 +376,9 @@ impl Job {
                 return self.record(live, body, state, &refused, &[], tried).await;
             }
         };
+        if self.defers(live, &outcome) {
+            return self.end_deferred(live, body, outcome, tried).await;
+        }
         if let Some(late) = late.filter(|_| self.waits(&outcome)) {
             let ended = self.end_answered(live, body, outcome, &legs, late, tried);
             return ended.await;
@@ -395,11 +400,12 @@ impl Job {
         match state {
             State::Completed => {}
             // Dropped by decision: the trace and the counter tell of it.
-            State::Discarded => {
+            State::Discarded | State::Deferred => {
                 debug!(
                     item = self.name(),
                     message = live.id.0,
-                    "discarded: {}",
+                    state = state.name(),
+                    "{}",
                     outcome.reason
                 );
             }

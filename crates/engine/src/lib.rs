@@ -16,6 +16,7 @@ pub mod class;
 pub mod clock;
 pub mod config;
 pub mod context;
+mod deferred;
 mod follow;
 pub mod hold;
 pub mod hooks;

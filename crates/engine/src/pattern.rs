@@ -111,7 +111,7 @@ impl Manner {
             .and_then(|hops| hops.try_into().ok());
         Arc::new(Self {
             pattern: Pattern::of(item),
-            timeout: settings.duration("MessageTimeout").unwrap_or(TIMEOUT),
+            timeout: timeout(item),
             max_hops: max_hops.unwrap_or(MAX_HOPS),
             turns: turns.map(|turns| Arc::new(Semaphore::new(turns))),
             lines: Mutex::default(),
@@ -133,6 +133,12 @@ impl Manner {
 
 async fn take(turns: Arc<Semaphore>) -> Turn {
     turns.acquire_owned().await.ok() // never closed
+}
+
+/// `MessageTimeout` of an item.
+pub(crate) fn timeout(item: &ItemConfig) -> Duration {
+    let timeout = item.settings.duration("MessageTimeout");
+    timeout.unwrap_or(TIMEOUT)
 }
 
 /// The defaults of `MessageTimeout` and `MaxHops`, for items that are made without a configuration.

@@ -18,8 +18,9 @@ use crate::{
     broker::{Accepted, Broker},
     clock::Clock,
     config::{ItemConfig, ProductionConfig},
-    housekeeping,
+    deferred, housekeeping,
     item::{Item, World},
+    pattern,
     reload::InForce,
     stats::ItemStats,
     workers::Workers,
@@ -154,6 +155,10 @@ impl Production {
         production.tell_targets();
         tokio::spawn(housekeeping::run(
             production.config.clone(),
+            production.broker.clone(),
+            production.housekeeping.clone(),
+        ));
+        tokio::spawn(deferred::run(
             production.broker.clone(),
             production.housekeeping.clone(),
         ));
@@ -337,6 +342,10 @@ fn requeue(config: &ProductionConfig, broker: &Broker, recovered: Recovered) -> 
             broker.push(live, None);
         } else {
             report.waiting += 1;
+            let item = config.item(&broker.store.item_name(live.target));
+            if let Some(item) = item.filter(|_| live.state == State::Deferred) {
+                broker.deferrals.recovered(live, pattern::timeout(item));
+            }
         }
     }
     for (id, queue) in broker.queues() {

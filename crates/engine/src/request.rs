@@ -17,8 +17,9 @@ use crate::{
     broker::{Broker, Finish, Leg, Response},
     calls::NoResponse,
     context::Gate,
+    deferred,
     follow::{deadlock, no_response},
-    pattern::{Pattern, of_call},
+    pattern::{Conduct, Pattern, of_call},
     workers::{FarAnswer, FarEngine, FarRequest},
 };
 
@@ -105,6 +106,47 @@ impl HostContext {
         let left = timeout.saturating_sub(began.elapsed());
         let response = waiting.within(Some(left)).await;
         response.map_err(|why| self.timed_out(broker, item, timeout, &why))
+    }
+
+    /// The message in hand will be answered later, by [`send_response`](Self::send_response) with the
+    /// correlation id that this returns, from any host. When `on_message` ends with Completed (and
+    /// without a response and requests of its own) the message is Deferred, on disk, until then, or
+    /// until `MessageTimeout` is over: then it ends in Error. A strict item (`sync_reliable`) takes
+    /// its next message only after that.
+    ///
+    /// # Errors
+    /// Nothing is in hand, or the host lives in a worker process.
+    pub fn defer_response(&self) -> Result<MessageId, HostError> {
+        let (broker, conduct) = self.broker()?;
+        let current = self.current.lock().clone().ok_or_else(no_message)?;
+        let timeout = conduct.manner.timeout;
+        broker
+            .deferrals
+            .defer(current.live, timeout, self.stats.clone());
+        Ok(current.live.id)
+    }
+
+    /// Answers a request whose host deferred its response: who waits for it gets this, and the
+    /// request is Completed, on disk when this returns. May come before its host is done with it.
+    ///
+    /// # Errors
+    /// `not-deferred`: nobody deferred it, it is answered already, or its time was over.
+    pub async fn send_response(
+        &self,
+        correlation_id: MessageId,
+        response: Bytes,
+    ) -> Result<(), HostError> {
+        deferred::respond(self.broker()?.0, correlation_id, &response).await
+    }
+
+    fn broker(&self) -> Result<(&Broker, &Conduct), HostError> {
+        match (&self.gate, &self.conduct) {
+            (Gate::Here(broker), Some(conduct)) => Ok((broker, conduct)),
+            _ => Err(HostError::new(
+                "not-in-a-worker",
+                "the worker protocol has no deferred responses; use another ExecutionMode",
+            )),
+        }
     }
 
     fn timed_out(

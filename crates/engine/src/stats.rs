@@ -76,6 +76,8 @@ pub struct ItemStats {
     pub retries: AtomicU64,
     /// Panics of the host that were contained.
     pub panics: AtomicU64,
+    /// Messages whose response was deferred.
+    pub deferred: AtomicU64,
     /// Requests that were not answered in time.
     pub timeouts: AtomicU64,
     /// Waits that were refused because they would never have ended.
@@ -172,7 +174,8 @@ impl ItemStats {
         let counter = match state {
             State::Completed => &self.completed,
             State::Error | State::Aborted => &self.failed,
-            State::Suspended | State::Deferred => &self.suspended,
+            State::Suspended => &self.suspended,
+            State::Deferred => &self.deferred,
             State::Discarded => &self.discarded,
             State::Created | State::Queued | State::Delivered => &self.retries,
         };

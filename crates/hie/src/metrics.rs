@@ -85,6 +85,11 @@ const COUNTERS: &[Figure] = &[
         |item| item.panics,
     ),
     (
+        "hie_item_deferred_messages",
+        "Messages whose response was deferred",
+        |item| item.deferred,
+    ),
+    (
         "hie_item_timeouts",
         "Requests that were not answered in time",
         |item| item.timeouts,
