@@ -10,6 +10,7 @@ use crate::{
     production::{Production, Recovery},
     reload::InForce,
     stats::ItemState,
+    workers::WorkerStatus,
 };
 
 impl Production {
@@ -83,6 +84,7 @@ impl Production {
             health: health(item),
             last_error: stats.last_error(),
             last_error_ms: stats.last_noted().map(|noted| noted.at_ms),
+            workers: item.workers(),
         }
     }
 
@@ -187,6 +189,7 @@ pub struct ItemStatus {
     pub health: Health,
     pub last_error: Option<String>,
     pub last_error_ms: Option<u64>,
+    pub workers: Vec<WorkerStatus>,
 }
 
 /// How an item is, in one word, and why it is not well.

@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use hie_engine::status::{ItemStatus, Status};
+use hie_engine::{
+    status::{ItemStatus, Status},
+    workers::WorkerStatus,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet, text::encode},
@@ -289,7 +292,68 @@ fn items(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> Result<(), Err
             }
         }
     }
+    workers(encoder, status)?;
     states(encoder, status)
+}
+
+/// A figure of a worker process: name, help, kind, and where it is read.
+type WorkerFigure = (
+    &'static str,
+    &'static str,
+    MetricType,
+    fn(&WorkerStatus) -> f64,
+);
+
+#[allow(clippy::cast_precision_loss)] // counts and bytes of one process
+const WORKER_FIGURES: &[WorkerFigure] = &[
+    (
+        "hie_worker_cpu_seconds",
+        "Processor time that the worker process has used",
+        MetricType::Counter,
+        |worker| worker.cpu_ms as f64 / 1000.0,
+    ),
+    (
+        "hie_worker_restarts",
+        "Times that the worker was started again",
+        MetricType::Counter,
+        |worker| worker.restarts as f64,
+    ),
+    (
+        "hie_worker_resident_bytes",
+        "Memory in use by the worker process",
+        MetricType::Gauge,
+        |worker| worker.resident_bytes as f64,
+    ),
+    (
+        "hie_worker_in_flight_messages",
+        "Messages in the hands of the worker",
+        MetricType::Gauge,
+        |worker| worker.in_flight as f64,
+    ),
+    (
+        "hie_worker_up",
+        "1 while the worker process runs",
+        MetricType::Gauge,
+        |worker| f64::from(u8::from(worker.pid.is_some())),
+    ),
+];
+
+fn workers(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    for (name, help, kind, read) in WORKER_FIGURES {
+        let mut family = encoder.encode_descriptor(name, help, None, *kind)?;
+        for item in &status.items {
+            for worker in &item.workers {
+                let number = worker.worker.to_string();
+                let labels = [("item", item.name.as_str()), ("worker", number.as_str())];
+                let mut metric = family.encode_family(&labels)?;
+                match kind {
+                    MetricType::Counter => metric.encode_counter(&read(worker), NO_EXEMPLAR)?,
+                    _ => metric.encode_gauge(&read(worker))?,
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One series a state, 1 for the one the item is in: the form that alerts can be written on.

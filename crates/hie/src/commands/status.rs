@@ -184,6 +184,36 @@ fn running(out: &mut Out, status: &Status) -> io::Result<()> {
     for item in &status.items {
         remarks(out, item)?;
     }
+    workers(out, status)
+}
+
+/// The worker processes, where an item has some.
+fn workers(out: &mut Out, status: &Status) -> io::Result<()> {
+    let head = [
+        "item", "worker", "process", "state", "CPU", "memory", "in hand", "restarts",
+    ];
+    let mut table = Table::new(&head, &[1, 2, 4, 5, 6, 7]);
+    let mut any = false;
+    for item in &status.items {
+        for worker in &item.workers {
+            any = true;
+            let plain = |text: String| (Style::Plain, text);
+            table.styled([
+                plain(item.name.clone()),
+                plain(worker.worker.to_string()),
+                plain(worker.pid.map(|pid| pid.to_string()).unwrap_or_default()),
+                (state_style(&worker.state), worker.state.clone()),
+                plain(format!("{:.0} %", worker.cpu_percent)),
+                plain(out::bytes(worker.resident_bytes)),
+                plain(out::number(worker.in_flight)),
+                plain(out::number(worker.restarts)),
+            ]);
+        }
+    }
+    if any {
+        writeln!(out)?;
+        table.print(out, "")?;
+    }
     Ok(())
 }
 

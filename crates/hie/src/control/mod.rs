@@ -7,6 +7,7 @@ pub(crate) mod client;
 mod handle;
 pub(crate) mod protocol;
 pub(crate) mod server;
+pub(crate) mod workers;
 
 use std::path::{Path, PathBuf};
 

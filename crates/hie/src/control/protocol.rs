@@ -468,6 +468,9 @@ pub(crate) struct Item {
     pub(crate) health: Health,
     pub(crate) last_error: Option<String>,
     pub(crate) last_error_ms: Option<u64>,
+    /// Its worker processes, in mode multiprocess.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) workers: Vec<super::workers::Worker>,
     /// Headers kept with this target, by state; of a stopped engine only.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) stored: BTreeMap<String, u64>,
