@@ -5,7 +5,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -273,7 +276,7 @@ impl ServiceContext {
     }
 
     pub(crate) fn arrival<'a>(
-        &self,
+        &'a self,
         origin: Origin<'a>,
         body: &'a Bytes,
         targets: &'a [ItemId],
@@ -290,6 +293,7 @@ impl ServiceContext {
             state,
             reason,
             note: "",
+            stopping: Some(&self.stopping),
         }
     }
 
@@ -339,6 +343,8 @@ pub struct HostContext {
     pub(crate) conduct: Option<Conduct>,
     /// `MessageTimeout`, for a worker process.
     pub(crate) far_timeout: Duration,
+    /// A stop ended a wait for room: the message in hand goes back, it has not failed.
+    pub(crate) cut_off: AtomicBool,
 }
 
 /// The message that a host has in hand.
@@ -374,6 +380,7 @@ impl HostContext {
             current: Mutex::default(),
             conduct: None,
             far_timeout: Manner::of_jobs(item).timeout,
+            cut_off: AtomicBool::new(false),
         }
     }
 

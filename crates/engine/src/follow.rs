@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use hie_store::{ItemId, Live, State};
 
 use crate::{
-    broker::{Broker, Leg, Response},
+    broker::{Admission, Broker, Leg, Response},
     calls::{Intent, NoResponse, Waiting},
     hooks::{self, Around},
     host::{Message, Outcome, Verdict},
@@ -83,7 +83,7 @@ impl Job {
         live: &Live,
         body: &Bytes,
         mut outcome: Outcome,
-        legs: &[Leg],
+        (legs, admission): (&[Leg], Admission),
         late: (&Around<'_>, &Message),
         tried: Instant,
     ) -> Next {
@@ -94,7 +94,7 @@ impl Job {
                 let refused = Outcome::failed(reason).with_note(outcome.note);
                 let refused = late.0.decide(late.1, refused);
                 let state = refused.verdict.end().unwrap_or(State::Error);
-                return self.record(live, body, state, &refused, &[], tried).await;
+                return self.record(live, body, state, &refused, tried).await;
             }
         };
         // Queued, so that a crash while it waits does the message again, marked as possibly twice.
@@ -103,7 +103,7 @@ impl Job {
             reply: None,
             ..sent
         };
-        let waiting = match self.broker.call(&sent, intents) {
+        let waiting = match self.broker.call(&sent, intents, admission) {
             Ok(waiting) => waiting,
             Err(error) => return self.unrecorded(live, &error),
         };
@@ -119,7 +119,7 @@ impl Job {
                 State::Completed
             }
         };
-        self.record(live, body, state, &outcome, &[], tried).await
+        self.record(live, body, state, &outcome, tried).await
     }
 
     /// Whether the host deferred its response; one that then ends otherwise, or sends and answers
@@ -147,7 +147,7 @@ impl Job {
         tried: Instant,
     ) -> Next {
         outcome.reason = "its response was deferred".into();
-        let recorded = self.record(live, body, State::Deferred, &outcome, &[], tried);
+        let recorded = self.record(live, body, State::Deferred, &outcome, tried);
         if let Next::Stop = recorded.await {
             return Next::Stop;
         }
@@ -155,7 +155,7 @@ impl Job {
             Ok(reply) => {
                 outcome.reason.clear();
                 let outcome = outcome.with_reply(reply);
-                self.record(live, body, State::Completed, &outcome, &[], tried)
+                self.record(live, body, State::Completed, &outcome, tried)
                     .await
             }
             Err(ended) => {

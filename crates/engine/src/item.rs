@@ -4,7 +4,11 @@
 //! decided about it by hand. What becomes of a host that fails is the
 //! [`supervisor`](crate::supervisor)'s; the order among items is [`production`](crate::production)'s.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use hie_store::ItemId;
 use parking_lot::Mutex;
@@ -179,6 +183,7 @@ impl Item {
                     stats: self.stats.clone(),
                     stopping: supervisor.stopping().clone(),
                     current: Mutex::default(),
+                    cut_off: AtomicBool::new(false),
                     conduct: Some(Conduct {
                         manner: manner.clone(),
                         place: (world.broker.calls).join(self.id, manner.pattern.is_strict()),

@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     HostError,
-    broker::{Broker, Finish, Leg},
+    broker::{AcceptError, Admission, Broker, Finish, Leg, Sender},
     class::Build,
     config::{ItemConfig, ProductionConfig},
     context::HostContext,
@@ -234,6 +234,9 @@ impl Job {
                     poison(falls, patience.max_attempts, &gone.reason)
                 }
             };
+            if self.ctx.cut_off.swap(false, Ordering::AcqRel) {
+                break self.park(live);
+            }
             let outcome = out_of_patience(outcome, began.elapsed(), patience);
             let outcome = match self.waits(&outcome) {
                 true => around.fill(outcome),
@@ -368,23 +371,67 @@ impl Job {
         let legs = match self.legs(&outcome) {
             Ok(legs) => legs,
             Err(error) => {
-                let mut refused = Outcome::failed(error.message).with_note(outcome.note);
-                if let Some((around, message)) = late {
-                    refused = around.decide(message, refused);
-                }
-                let state = refused.verdict.end().unwrap_or(State::Error);
-                return self.record(live, body, state, &refused, &[], tried).await;
+                return self
+                    .end_refused(live, body, outcome, &error.message, late, tried)
+                    .await;
             }
         };
         if self.defers(live, &outcome) {
             return self.end_deferred(live, body, outcome, tried).await;
         }
+        let admission = match self.admit(live, &legs).await {
+            Ok(admission) => admission,
+            Err(AcceptError::Full(full)) => {
+                let reason = format!("{full} and takes no more (OverflowStrategy reject)");
+                return self
+                    .end_refused(live, body, outcome, &reason, late, tried)
+                    .await;
+            }
+            // A stop ended the wait for room: the message is handled again after the next start.
+            Err(AcceptError::Stopping | AcceptError::Store(_)) => return self.park(*live),
+        };
         if let Some(late) = late.filter(|_| self.waits(&outcome)) {
-            let ended = self.end_answered(live, body, outcome, &legs, late, tried);
+            let sending = (&legs[..], admission);
+            let ended = self.end_answered(live, body, outcome, sending, late, tried);
             return ended.await;
         }
         let state = outcome.verdict.end().unwrap_or(State::Error);
-        self.record(live, body, state, &outcome, &legs, tried).await
+        let sending = (&legs[..], admission);
+        self.record_sending(live, body, state, &outcome, sending, tried)
+            .await
+    }
+
+    /// Ends a message that cannot be sent on; the hook on errors has its say.
+    async fn end_refused(
+        &self,
+        live: &Live,
+        body: &Bytes,
+        outcome: Outcome,
+        reason: &str,
+        late: Option<(&Around<'_>, &Message)>,
+        tried: Instant,
+    ) -> Next {
+        let mut refused = Outcome::failed(reason).with_note(outcome.note);
+        if let Some((around, message)) = late {
+            refused = around.decide(message, refused);
+        }
+        let state = refused.verdict.end().unwrap_or(State::Error);
+        self.record(live, body, state, &refused, tried).await
+    }
+
+    /// Places in the queues of the targets; waits for room where they want that.
+    async fn admit(&self, live: &Live, legs: &[Leg]) -> Result<Admission, AcceptError> {
+        if legs.is_empty() {
+            return Ok(Admission::default());
+        }
+        let from = Sender {
+            item: live.target,
+            message: Some(live.id),
+        };
+        let targets: Vec<ItemId> = legs.iter().map(|leg| leg.target).collect();
+        self.broker
+            .admit(from, &targets, Some(&self.ctx.stopping))
+            .await
     }
 
     pub(crate) async fn record(
@@ -393,7 +440,20 @@ impl Job {
         body: &Bytes,
         state: State,
         outcome: &Outcome,
-        legs: &[Leg],
+        tried: Instant,
+    ) -> Next {
+        let nothing = (&[][..], Admission::default());
+        self.record_sending(live, body, state, outcome, nothing, tried)
+            .await
+    }
+
+    async fn record_sending(
+        &self,
+        live: &Live,
+        body: &Bytes,
+        state: State,
+        outcome: &Outcome,
+        (legs, admission): (&[Leg], Admission),
         tried: Instant,
     ) -> Next {
         self.ctx.stats.count(state, tried.elapsed());
@@ -425,9 +485,8 @@ impl Job {
             .iter()
             .map(|name| self.broker.store.item(name))
             .collect();
-        let recorded =
-            self.broker
-                .finish(&self.finish(live, body, state, outcome, legs, &response_from));
+        let finish = self.finish(live, body, state, outcome, legs, &response_from);
+        let recorded = self.broker.finish_admitted(&finish, admission);
         self.in_hand.let_go();
         let recorded = match recorded {
             // A discarded message left nothing outside: doing it again after a crash harms nobody.
@@ -440,7 +499,10 @@ impl Job {
             other => other.map(|_| ()),
         };
         match recorded {
-            Ok(()) => Next::Go,
+            Ok(()) => {
+                self.queue.done(live);
+                Next::Go
+            }
             Err(error) => self.unrecorded(live, &error),
         }
     }

@@ -34,6 +34,7 @@ pub mod production;
 pub mod queue;
 pub mod reload;
 mod request;
+mod requeue;
 mod service;
 pub mod setting;
 pub mod stats;

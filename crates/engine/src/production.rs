@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use hie_store::{BodyRef, Content, MessageId, Recovered, State, Store, StoreError, StoreOptions};
+use hie_store::{BodyRef, Content, MessageId, Recovered, Store, StoreError, StoreOptions};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::{
     HostError,
@@ -20,8 +20,9 @@ use crate::{
     config::{ItemConfig, ProductionConfig},
     deferred, housekeeping,
     item::{Item, World},
-    pattern,
+    queue::Plan,
     reload::InForce,
+    requeue::{Recovery, requeue},
     stats::ItemStats,
     workers::Workers,
 };
@@ -85,19 +86,6 @@ pub struct Resend {
     pub body: BodyRef,
 }
 
-/// What recovery brought back.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct Recovery {
-    /// Unfinished messages that are queued again.
-    pub queued: usize,
-    /// Suspended and deferred messages that wait for a person.
-    pub waiting: usize,
-    /// Queued messages whose target is not in the configuration any more.
-    pub orphaned: usize,
-    /// What the store says of it.
-    pub report: String,
-}
-
 impl Production {
     /// Starts it: opens the store, recovers the queues, starts operations, processes, then
     /// services. An item that cannot start does not hinder the others: its supervisor tries again,
@@ -133,7 +121,7 @@ impl Production {
             clock.clone(),
             config.engine.body_cache_bytes,
         ));
-        let recovered = requeue(&config, &broker, recovered);
+        let recovered = requeue(&config, &broker, recovered).await;
         let production = Self {
             items: RwLock::default(),
             config: Arc::new(RwLock::new(config.clone())),
@@ -193,10 +181,21 @@ impl Production {
         items.iter().find(|item| item.config.name == name).cloned()
     }
 
+    /// Tells the broker who takes messages, and how their queues are worked off.
     pub(crate) fn tell_targets(&self) {
         let items = self.items();
         let receivers = items.iter().filter(|item| !item.is_service());
-        let named = receivers.map(|item| (item.config.name.clone(), item.id));
+        let receivers: Vec<&Arc<Item>> = receivers.collect();
+        for item in &receivers {
+            let plan = Plan::of(&item.config);
+            if *self.broker.queue(item.id).plan() != plan {
+                self.broker.set_plan(item.id, plan, item.config.jobs());
+            }
+            self.broker.waits.set_jobs(item.id, item.config.jobs());
+        }
+        let named = receivers
+            .iter()
+            .map(|item| (item.config.name.clone(), item.id));
         self.broker.set_targets(named.collect());
     }
 
@@ -318,69 +317,4 @@ fn store_options(config: &ProductionConfig) -> StoreOptions {
         reserve_bytes: Some(engine.journal_reserve_bytes),
         ..StoreOptions::default()
     }
-}
-
-/// Puts what recovery brought back on its queues, in log order, and marks what may have been
-/// delivered before a crash: each job had at most one message in hand, and a step that was lost
-/// with the crash can have fed any job of any operation.
-fn requeue(config: &ProductionConfig, broker: &Broker, recovered: Recovered) -> Recovery {
-    let jobs_of = |kind: &str| {
-        let items = config
-            .items
-            .iter()
-            .filter(move |item| item.class.build.kind() == kind);
-        items.map(|item| item.jobs()).sum::<usize>()
-    };
-    let out_jobs = jobs_of("Operation");
-    let mut report = Recovery {
-        report: in_words(&recovered.report),
-        ..Recovery::default()
-    };
-    for live in recovered.live {
-        if live.state == State::Queued || live.state == State::Created {
-            report.queued += 1;
-            broker.push(live, None);
-        } else {
-            report.waiting += 1;
-            let item = config.item(&broker.store.item_name(live.target));
-            if let Some(item) = item.filter(|_| live.state == State::Deferred) {
-                broker.deferrals.recovered(live, pattern::timeout(item));
-            }
-        }
-    }
-    for (id, queue) in broker.queues() {
-        match config.item(&broker.store.item_name(id)) {
-            Some(item) => queue.mark_possible_duplicates(item.jobs() + out_jobs),
-            None => report.orphaned += queue.len(),
-        }
-    }
-    if report.orphaned > 0 {
-        warn!(
-            messages = report.orphaned,
-            "messages are queued for items that this configuration does not have"
-        );
-    }
-    report
-}
-
-/// What recovery did, in a line for the operator.
-fn in_words(report: &hie_store::Report) -> String {
-    let from = match (&report.checkpoint, &report.checkpoint_refused) {
-        (Some(at), _) => format!("checkpoint at {at}"),
-        (None, Some(why)) => format!("no checkpoint ({why})"),
-        (None, None) => "no checkpoint".into(),
-    };
-    let tail = format!(
-        "{} records ({} bytes) read behind it",
-        report.tail_records, report.tail_bytes
-    );
-    let cut = report
-        .journal
-        .as_ref()
-        .filter(|journal| journal.cut_at.is_some());
-    let cut = cut.map(|journal| {
-        let bytes = journal.cut_bytes;
-        format!("; a torn tail of {bytes} bytes that was never acknowledged was cut")
-    });
-    format!("{from}, {tail}{}", cut.unwrap_or_default())
 }

@@ -14,7 +14,7 @@ use tracing::error;
 
 use crate::{
     HostContext, HostError,
-    broker::{Broker, Finish, Leg, Response},
+    broker::{AcceptError, Admission, Broker, Finish, Leg, Response, Sender},
     calls::NoResponse,
     context::Gate,
     deferred,
@@ -45,7 +45,11 @@ impl HostContext {
             },
         };
         let pattern = of_call(pattern, self.pattern(), false)?;
-        let appended = self.send(broker, request, |finish| broker.finish(finish))?;
+        let appended = self
+            .send(broker, request, |finish, admission| {
+                broker.finish_admitted(finish, admission)
+            })
+            .await?;
         if pattern == Pattern::AsyncReliable {
             let durable = appended.ticket.durable().await;
             let _proof = durable.map_err(|error| refused(&error.into()))?;
@@ -99,7 +103,14 @@ impl HostContext {
             }
             false => None,
         };
-        let mut waiting = self.send(broker, request, |finish| broker.call(finish, vec![intent]))?;
+        let sending = self.send(broker, request, |finish, admission| {
+            broker.call(finish, vec![intent], admission)
+        });
+        // Room in the target's queue may take its time too.
+        let left = timeout.saturating_sub(began.elapsed());
+        let mut waiting = tokio::time::timeout(left, sending).await.map_err(|_| {
+            self.timed_out(broker, item, timeout, &NoResponse::TimedOut(Vec::new()))
+        })??;
         let Some(waiting) = waiting.first_mut() else {
             return Err(no_message());
         };
@@ -179,11 +190,13 @@ impl HostContext {
         .await
     }
 
-    fn send<T>(
+    /// Waits for a place in the target's queue, if the target wants that, and sends. A stop ends
+    /// the wait: the message in hand is then not finished, whatever the host makes of it.
+    async fn send<T>(
         &self,
         broker: &Broker,
         (target, body, priority): (&str, Option<Bytes>, Priority),
-        how: impl FnOnce(&Finish<'_>) -> Result<T, StoreError>,
+        how: impl FnOnce(&Finish<'_>, Admission) -> Result<T, StoreError>,
     ) -> Result<T, HostError> {
         let current = self.current.lock().clone().ok_or_else(no_message)?;
         let leg = Leg {
@@ -191,6 +204,18 @@ impl HostContext {
             body: body.or_else(|| current.instead()),
             priority,
         };
+        let from = Sender {
+            item: current.live.target,
+            message: Some(current.live.id),
+        };
+        let targets = [leg.target];
+        let admitted = broker.admit(from, &targets, Some(&self.stopping)).await;
+        let admission = admitted.map_err(|error| {
+            if matches!(error, AcceptError::Stopping) {
+                self.cut_off.store(true, Ordering::Release);
+            }
+            HostError::new(error.code(), error.to_string())
+        })?;
         let finish = Finish {
             live: &current.live,
             state: State::Queued,
@@ -202,7 +227,7 @@ impl HostContext {
             legs: &[leg],
             response_from: &[],
         };
-        how(&finish).map_err(|error| refused(&error))
+        how(&finish, admission).map_err(|error| refused(&error))
     }
 }
 

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
     item::Item,
-    production::{Production, Recovery},
+    production::Production,
+    queue::{ItemQueue, QueueStats},
     reload::InForce,
+    requeue::Recovery,
     stats::ItemState,
     workers::WorkerStatus,
 };
@@ -59,7 +61,7 @@ impl Production {
             queued: queue.len() + usize::from(stats.trying().is_some()),
             queue_high_water: queue.high_water(),
             oldest_s: queue
-                .head()
+                .oldest()
                 .map(|live| now_ms.saturating_sub(live.created_ms) / 1000),
             received: load(&stats.received),
             received_bytes: load(&stats.received_bytes),
@@ -77,6 +79,7 @@ impl Production {
             connections: load(&stats.connections),
             busy_us: load(&stats.busy_us),
             address: stats.address(),
+            queue: queue_status(&queue),
             trying: stats.trying(),
             in_hand: load(&stats.in_hand),
             restarts: load(&stats.restarts),
@@ -182,6 +185,7 @@ pub struct ItemStatus {
     pub connections: u64,
     pub busy_us: u64,
     pub address: Option<String>,
+    pub queue: QueueStatus,
     pub trying: Option<String>,
     pub in_hand: u64,
     pub restarts: u64,
@@ -243,4 +247,34 @@ fn health(item: &Item) -> Health {
         state => (HealthLevel::Failed, because(state.name())),
     };
     Health { level, reason }
+}
+
+/// How a queue is worked off, and its figures. A service has none of its own.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct QueueStatus {
+    /// `QueueType`.
+    pub kind: &'static str,
+    /// Whether messages are in order per key (`OrderBy`).
+    pub ordered_by_key: bool,
+    /// `QueueSize`; 0 is no limit.
+    pub limit: usize,
+    /// `OverflowStrategy`.
+    pub overflow: &'static str,
+    /// Messages that jobs have in hand.
+    pub in_hand: usize,
+    /// What was counted since the start.
+    #[serde(flatten)]
+    pub stats: QueueStats,
+}
+
+fn queue_status(queue: &ItemQueue) -> QueueStatus {
+    let plan = queue.plan();
+    QueueStatus {
+        kind: plan.kind.name(),
+        ordered_by_key: plan.order_by.is_some(),
+        limit: plan.limit,
+        overflow: plan.overflow.name(),
+        in_hand: queue.in_hand(),
+        stats: queue.counters.snapshot(),
+    }
 }

@@ -114,7 +114,9 @@ impl StoreError {
         const KNOWN: &[&str] = &[
             "disk-full",
             "journal-closed",
+            "item-stopping",
             "journal-poisoned",
+            "queue-full",
             "record-too-large",
             "store-closed",
         ];

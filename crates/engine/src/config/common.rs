@@ -7,6 +7,7 @@ use super::{Finding, ItemConfig};
 use crate::{
     class::{Build, Class},
     pattern,
+    queue::{Kind, Overflow, Plan, plan},
     setting::{SettingDef, SettingType, Target},
 };
 
@@ -29,10 +30,11 @@ const EXECUTION_MODE: SettingDef = SettingDef::host(
 
 const QUEUE_TYPE: SettingDef = SettingDef::host(
     "QueueType",
-    SettingType::Choice(&[&["fifo"]]),
+    SettingType::Choice(&[&["fifo"], &["priority"], &["lifo"], &["unordered"]]),
     "fifo",
-    "The order in which the item's queue is worked off: `fifo`, first in, first out. The only \
-     type of this version.",
+    "The order in which the item's queue is worked off. `fifo`: first in, first out. `priority`: \
+     five levels (Critical, High, Normal, Low, Bulk), first in, first out inside each. `lifo`: the \
+     newest first. `unordered`: no promise; what is given back goes behind the rest.",
 );
 
 const MESSAGING_PATTERN: SettingDef = SettingDef::host(
@@ -74,6 +76,66 @@ const MAX_HOPS: SettingDef = SettingDef::host(
     "How many items a message may have passed, one after another, since it entered. One that has \
      passed more goes round for ever and ends in state Error.",
 );
+
+const ORDER_BY: SettingDef = SettingDef::host(
+    "OrderBy",
+    SettingType::Checked(check_order_by),
+    "",
+    "With `fifo`: the place of a key in the message, such as `PID-3.1` or `'{PID:3.1}'` (quoted in \
+     YAML). Messages with the same key are worked off in order and one at a time, those with \
+     different keys side by side by the item's jobs. A message that cannot be read, or has nothing \
+     there, has the empty key: such messages are in order among themselves.",
+)
+.optional();
+
+const PRIORITY_AGING: SettingDef = SettingDef::host(
+    "PriorityAging",
+    SettingType::Seconds {
+        min: 0.001,
+        max: 31_536_000.0,
+        unlimited: Some("off"),
+    },
+    "-1",
+    "With `priority`: for each such period that a message has waited it counts one level higher, in \
+     seconds, so that bulk messages are not left behind for ever. -1 turns it off.",
+);
+
+const QUEUE_SIZE: SettingDef = SettingDef::host(
+    "QueueSize",
+    SettingType::Int {
+        min: 0,
+        max: 1_000_000_000,
+    },
+    "0",
+    "How many messages may wait for the item; 0 is no limit but the disk. Counts what waits, not \
+     what jobs have in hand. What OverflowStrategy says happens to those beyond it.",
+);
+
+const OVERFLOW_STRATEGY: SettingDef = SettingDef::host(
+    "OverflowStrategy",
+    SettingType::Choice(&[&["block"], &["drop_oldest"], &["drop_newest"], &["reject"]]),
+    "block",
+    "What happens to a message for a full queue (QueueSize). `block`: its sender waits, back to the \
+     socket. `reject`: a service answers that it cannot take the message now and stores nothing, a \
+     process ends its message in Error. `drop_newest`: it is acknowledged, recorded and Discarded. \
+     `drop_oldest`: the oldest one of the lowest priority that waits, itself included, is Discarded.",
+);
+
+/// The settings of a queue: of processes and operations.
+const QUEUE: [&SettingDef; 5] = [
+    &QUEUE_TYPE,
+    &ORDER_BY,
+    &PRIORITY_AGING,
+    &QUEUE_SIZE,
+    &OVERFLOW_STRATEGY,
+];
+
+fn check_order_by(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    plan::order_by(text).map(drop)
+}
 
 const MAX_ATTEMPTS: SettingDef = SettingDef::host(
     "MaxAttempts",
@@ -134,7 +196,6 @@ pub const SERVICE: &[SettingDef] = &[
     WORKER_MEMORY_MAX,
     WORKER_TIMEOUT,
     WORKER_HEARTBEAT,
-    QUEUE_TYPE,
     RESTART[0],
     RESTART[1],
     RESTART[2],
@@ -159,6 +220,10 @@ pub const PROCESS: &[SettingDef] = &[
     MESSAGING_PATTERN,
     MESSAGE_TIMEOUT,
     MAX_HOPS,
+    ORDER_BY,
+    PRIORITY_AGING,
+    QUEUE_SIZE,
+    OVERFLOW_STRATEGY,
 ];
 
 /// Every operation.
@@ -199,6 +264,10 @@ pub const OPERATION: &[SettingDef] = &[
     MESSAGING_PATTERN,
     MESSAGE_TIMEOUT,
     MAX_HOPS,
+    ORDER_BY,
+    PRIORITY_AGING,
+    QUEUE_SIZE,
+    OVERFLOW_STRATEGY,
 ];
 
 /// The table of a kind of host.
@@ -283,6 +352,7 @@ pub(crate) fn check(item: &ItemConfig) -> Vec<Finding> {
         });
     }
     findings.extend(check_workers(item));
+    findings.extend(check_queue(item));
     findings
 }
 
@@ -321,6 +391,47 @@ fn check_workers(item: &ItemConfig) -> Vec<Finding> {
     findings
 }
 
+/// What is wrong between the settings of a queue: one that would be read and ignored.
+fn check_queue(item: &ItemConfig) -> Vec<Finding> {
+    let plan = Plan::of(item);
+    let kind = plan.kind.name();
+    let mut findings = Vec::new();
+    let mut wrong = |setting, message: String, help: &str| {
+        findings.push(Finding {
+            setting: Some(setting),
+            message,
+            help: Some(help.into()),
+        });
+    };
+    if plan.order_by.is_some() && plan.kind != Kind::Fifo {
+        let message = format!("an order per key is first in, first out, and QueueType is {kind}");
+        wrong("OrderBy", message, "remove one of the two lines");
+    }
+    if plan.aging.is_some() && plan.kind != Kind::Priority {
+        let message = format!("there are no levels to rise in: QueueType is {kind}");
+        let help = "set QueueType to priority, or remove the line";
+        wrong("PriorityAging", message, help);
+    }
+    if plan.overflow != Overflow::Block && plan.limit == 0 {
+        let message = "a queue without a limit is never full".into();
+        let help = "give a QueueSize, or remove the line";
+        wrong("OverflowStrategy", message, help);
+    }
+    findings
+}
+
+/// What to say of a setting of queues that is given to a class without one.
+pub(crate) fn needs_a_queue(class: &Class, name: &str) -> Option<(String, String)> {
+    let of_queues = QUEUE.iter().any(|def| def.name == name);
+    let is_service = matches!(class.build, Build::Service(_));
+    (of_queues && is_service).then(|| {
+        (
+            format!("`{name}` is a setting of queues, and a service has none"),
+            "set it on the items that the service sends to: messages wait there".into(),
+        )
+    })
+}
+
 /// The setting of this exact name or alias among `defs`, for this target if one is given.
 pub(crate) fn find(
     defs: &[&'static SettingDef],
@@ -347,9 +458,7 @@ pub(crate) const LATER_SETTINGS: &[&str] = &[
     "InactivityTimeout",
     "LogTraceEvents",
     "MessageSchemaCategory",
-    "OverflowStrategy",
     "QueueCountAlert",
-    "QueueSize",
     "QueueWaitAlert",
     "SaveReplies",
     "Schedule",

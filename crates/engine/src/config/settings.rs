@@ -210,6 +210,9 @@ fn unknown_setting(scope: &mut Scope<'_>, name: &str, target: Target) -> (String
             format!("write `{}:` beside the item's `name:`", def.name),
         );
     }
+    if let Some(said) = common::needs_a_queue(scope.class, name) {
+        return said;
+    }
     if common::LATER_SETTINGS.contains(&name) {
         return (
             format!("`{quoted}` is not supported by this version"),

@@ -314,7 +314,7 @@ impl ServiceContext {
     }
 
     pub(crate) fn kept<'a>(
-        &self,
+        &'a self,
         origin: Origin<'a>,
         body: &'a Bytes,
         kept: &'a Kept,

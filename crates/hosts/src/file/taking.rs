@@ -161,9 +161,11 @@ impl Taker {
                 self.note_progress(ctx, claim).await;
             }
             if let Some(error) = failed {
+                const LEFT_NOTHING: [&str; 3] = ["disk-full", "queue-full", "item-stopping"];
                 // A full disk refuses before anything is written; after any other failure what was
                 // appended may be durable all the same.
-                claim.possible_duplicate |= accepted > in_order || error.code() != "disk-full";
+                claim.possible_duplicate |=
+                    accepted > in_order || !LEFT_NOTHING.contains(&error.code());
                 return Err(error);
             }
         }

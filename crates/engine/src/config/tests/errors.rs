@@ -81,8 +81,8 @@ item: 3
              Adapter | write it under `host:` or with `target: Host`",
             "9:12: item In2, setting ackMode: FeedService has no Host setting `ackMode` | write \
              `AckMode`: upper and lower case count",
-            "9:28: item In2, setting QueueSize: `QueueSize` is not supported by this version | \
-             remove the line",
+            "9:28: item In2, setting QueueSize: `QueueSize` is a setting of queues, and a service \
+             has none | set it on the items that the service sends to: messages wait there",
             "9:42: item In2, setting PoolSize: `PoolSize` belongs to the item, not to its \
              settings | write `pool_size:` beside the item's `name:`",
             "9:79: item In2, setting TargetConfigNames: there is no item `Outt` | no item of this \

@@ -234,13 +234,11 @@ impl<'a> Connection<'a> {
             code = error.code(),
             "message not taken: {error}"
         );
-        self.refuse(
-            message,
-            Fault::System,
-            commit,
-            "the engine cannot store messages now",
-            0,
-        );
+        let why = match error.code() {
+            "queue-full" => error.to_string(),
+            _ => "the engine cannot store messages now".to_owned(),
+        };
+        self.refuse(message, Fault::System, commit, &why, 0);
         After::Read
     }
 

@@ -1,0 +1,125 @@
+//! The queues at the start: what recovery found goes back to where it stood.
+//!
+//! Owns the plans of the queues (from the settings), the order in which they are filled again, and
+//! which messages are marked as possibly delivered before a crash.
+
+use std::{collections::HashMap, sync::Arc};
+
+use hie_store::{ItemId, Recovered, State};
+use tracing::warn;
+
+use crate::{
+    broker::Broker,
+    class::Build,
+    config::{ItemConfig, ProductionConfig},
+    pattern,
+    queue::Plan,
+};
+
+/// What recovery brought back.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Recovery {
+    /// Unfinished messages that are queued again.
+    pub queued: usize,
+    /// Suspended and deferred messages that wait for a person.
+    pub waiting: usize,
+    /// Queued messages whose target is not in the configuration any more.
+    pub orphaned: usize,
+    /// What the store says of it.
+    pub report: String,
+}
+
+/// Gives each queue its plan and puts back on it what recovery found. On a thread that may block:
+/// an order per key reads every body that waits.
+pub(crate) async fn requeue(
+    config: &Arc<ProductionConfig>,
+    broker: &Arc<Broker>,
+    recovered: Recovered,
+) -> Recovery {
+    let (config, broker) = (config.clone(), broker.clone());
+    let filled = tokio::task::spawn_blocking(move || fill(&config, &broker, recovered)).await;
+    filled.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+fn fill(config: &ProductionConfig, broker: &Broker, recovered: Recovered) -> Recovery {
+    let mut doubtful = doubtful(config, broker);
+    let mut report = Recovery {
+        report: in_words(&recovered.report),
+        ..Recovery::default()
+    };
+    for mut live in recovered.live {
+        if live.state != State::Queued && live.state != State::Created {
+            report.waiting += 1;
+            let item = config.item(&broker.store.item_name(live.target));
+            if let Some(item) = item.filter(|_| live.state == State::Deferred) {
+                broker.deferrals.recovered(live, pattern::timeout(item));
+            }
+            continue;
+        }
+        report.queued += 1;
+        match doubtful.get_mut(&live.target) {
+            Some(0) => {}
+            Some(left) => {
+                *left -= 1;
+                live.possible_duplicate = true;
+            }
+            None => report.orphaned += 1,
+        }
+        broker.restore(live);
+    }
+    if report.orphaned > 0 {
+        warn!(
+            messages = report.orphaned,
+            "messages are queued for items that this configuration does not have"
+        );
+    }
+    report
+}
+
+/// How many of the first messages of each queue may have been delivered before a crash: each job
+/// had at most one message in hand, and a step that was lost with the crash can have fed any job of
+/// any operation. Where the order is not that of the log, what was in hand can stand anywhere.
+fn doubtful(config: &ProductionConfig, broker: &Broker) -> HashMap<ItemId, usize> {
+    let is_out = |item: &&Arc<ItemConfig>| matches!(item.class.build, Build::Operation(_));
+    let out_jobs: usize = config
+        .items
+        .iter()
+        .filter(is_out)
+        .map(|item| item.jobs())
+        .sum();
+    let has_queue = |item: &&Arc<ItemConfig>| !matches!(item.class.build, Build::Service(_));
+    let with_queue = config.items.iter().filter(has_queue);
+    with_queue
+        .map(|item| {
+            let (id, plan) = (broker.store.item(&item.name), Plan::of(item));
+            let doubtful = match plan.is_strictly_fifo() {
+                true => item.jobs() + out_jobs,
+                false => usize::MAX,
+            };
+            broker.set_plan(id, plan, item.jobs());
+            (id, doubtful)
+        })
+        .collect()
+}
+
+/// What recovery did, in a line for the operator.
+fn in_words(report: &hie_store::Report) -> String {
+    let from = match (&report.checkpoint, &report.checkpoint_refused) {
+        (Some(at), _) => format!("checkpoint at {at}"),
+        (None, Some(why)) => format!("no checkpoint ({why})"),
+        (None, None) => "no checkpoint".into(),
+    };
+    let tail = format!(
+        "{} records ({} bytes) read behind it",
+        report.tail_records, report.tail_bytes
+    );
+    let cut = report
+        .journal
+        .as_ref()
+        .filter(|journal| journal.cut_at.is_some());
+    let cut = cut.map(|journal| {
+        let bytes = journal.cut_bytes;
+        format!("; a torn tail of {bytes} bytes that was never acknowledged was cut")
+    });
+    format!("{from}, {tail}{}", cut.unwrap_or_default())
+}
