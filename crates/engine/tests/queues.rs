@@ -1,4 +1,6 @@
 //! Queues through a running production: each type and each strategy, with stops in between.
+//!
+//! Length: one subject, and one production for each case.
 
 // Helpers of tests fail as tests do.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,6 @@
 //! Each order against a model so simple that it cannot be wrong, and the queue with many hands.
+//!
+//! Length: the models and the orders they judge belong side by side.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
