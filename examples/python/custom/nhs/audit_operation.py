@@ -23,9 +23,8 @@ class AuditTrail(BusinessOperation):
     )
 
     def on_start(self) -> None:
-        folder = os.path.dirname(os.path.abspath(self.config_file)) if self.config_file else os.getcwd()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self.file = os.open(os.path.join(folder, self.path), flags, 0o640)
+        self.file = os.open(self.path, flags, 0o640)
 
     def on_message(self, message: Message) -> None:
         line = (json.dumps(self.facts(message)) + "\n").encode("ascii")
