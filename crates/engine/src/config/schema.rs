@@ -276,7 +276,9 @@ fn item(registry: &Registry) -> Json {
         .collect();
     for key in &class_keys {
         if let Some(class) = item.pointer_mut(&format!("/properties/{key}/anyOf")) {
-            *class = json!([{"enum": class_names}, reference("outside")]);
+            // Python classes: an editor cannot know them, `hie check` does.
+            let python = json!({"type": "string", "pattern": r"^custom(\.[A-Za-z_]\w*){2,}$"});
+            *class = json!([{"enum": class_names}, python, reference("outside")]);
         }
     }
     if let Some(all) = item.get_mut("allOf").and_then(Json::as_array_mut) {
