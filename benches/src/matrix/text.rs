@@ -28,7 +28,7 @@ pub(crate) fn cell(port: u16, execution: &str, pattern: &str, jobs: usize) -> St
     let mut text = head();
     let (pool, execution) = mode(execution, jobs);
     let service_pool = if pattern == "concurrent_sync" {
-        10_000
+        1024
     } else {
         jobs
     };
@@ -59,4 +59,30 @@ pub(crate) fn standing(port: u16, class: &str, pool: usize, host: &str, enabled:
         "  - name: {TARGET}\n    class: {class}\n    enabled: {enabled}\n    pool_size: {pool}\n    host: {{{host}}}"
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::{MODES, PATTERNS};
+
+    #[test]
+    fn every_cell_is_a_valid_production() {
+        let cells = PATTERNS.iter().flat_map(|pattern| {
+            MODES
+                .iter()
+                .map(|mode| cell(0, mode, pattern.name, pattern.jobs))
+        });
+        let drained = [
+            "ExecutionMode: multiprocess",
+            "QueueType: unordered",
+            "OrderBy: '{PID:3.1}'",
+        ];
+        let drained = drained.map(|host| standing(0, "DiscardOperation", 64, host, false));
+        for text in cells.chain(drained) {
+            let read =
+                hie_engine::config::parse(&text, "matrix.yaml", &hie_hosts::REGISTRY, &|_| None);
+            assert!(read.is_ok(), "{:?}\n{text}", read.err());
+        }
+    }
 }
