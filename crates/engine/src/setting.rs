@@ -88,6 +88,8 @@ pub struct SettingDef {
     pub default: Option<&'static str>,
     /// Whether the file must give it.
     pub required: bool,
+    /// The variable of the environment that gives the default where the file says nothing.
+    pub env: Option<&'static str>,
     /// What it means, in a sentence or two, with units. Shown in the reference and the schema.
     pub doc: &'static str,
 }
@@ -107,6 +109,7 @@ impl SettingDef {
             kind,
             default: Some(default),
             required: false,
+            env: None,
             doc,
         }
     }
@@ -125,6 +128,7 @@ impl SettingDef {
             kind,
             default: Some(default),
             required: false,
+            env: None,
             doc,
         }
     }
@@ -139,6 +143,12 @@ impl SettingDef {
     pub const fn required(mut self) -> Self {
         self.default = None;
         self.required = true;
+        self
+    }
+
+    /// The same, with a default from the environment where that has this variable.
+    pub const fn env(mut self, variable: &'static str) -> Self {
+        self.env = Some(variable);
         self
     }
 

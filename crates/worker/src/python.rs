@@ -345,6 +345,7 @@ fn setting(described: &DescribedSetting) -> Result<SettingDef, String> {
         kind,
         default: described.default.as_deref().map(leak),
         required: described.required,
+        env: None,
         doc: leak(&described.doc),
     })
 }

@@ -26,7 +26,8 @@ const EXECUTION_MODE: SettingDef = SettingDef::host(
      own with `pool_size` jobs each, where a crash, a leak or blocking code touches nobody else; a \
      service has one process. `single_process`: one job on one thread, so that \
      everything the item does happens one after the other.",
-);
+)
+.env("EXECUTION_MODE");
 
 const QUEUE_TYPE: SettingDef = SettingDef::host(
     "QueueType",
@@ -52,7 +53,8 @@ const MESSAGING_PATTERN: SettingDef = SettingDef::host(
      `pool_size`. Processes and operations: async_reliable takes messages in the order of the \
      queue, concurrent_async promises none; with sync_* a message is done when all that it sent is \
      answered; sync_reliable has one message in hand at a time whatever `pool_size` says.",
-);
+)
+.env("MESSAGING_PATTERN");
 
 const MESSAGE_TIMEOUT: SettingDef = SettingDef::host(
     "MessageTimeout",

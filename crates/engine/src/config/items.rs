@@ -71,6 +71,12 @@ impl Reader<'_> {
         };
         let given = self.item_settings(class, &fields, node.at, item);
         let mut config = item_config(class, &fields, given.settings, node.at.line);
+        let pool_size = keys::ITEM.iter().find(|def| def.name == "pool_size");
+        if let Some(def) = pool_size.filter(|def| !fields.places.contains_key(def.name))
+            && let Some(size) = self.pool_size_default(def, &class.build, &config.settings)
+        {
+            config.pool_size = size;
+        }
         if let Some(node) = fields.nodes.get("hooks").copied() {
             let service = matches!(class.build, Build::Service(_));
             config.hooks = self.hooks(node, service, item);

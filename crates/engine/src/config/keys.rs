@@ -257,8 +257,11 @@ pub const ITEM: &[SettingDef] = &[
         "pool_size",
         SettingType::Int { min: 1, max: 1024 },
         "1",
-        "How many jobs work off the item's queue. Order is only certain with 1.",
+        "How many jobs work off the item's queue. Order is only certain with 1. The variable gives the \
+         default of processes and operations, not of services or of an item in mode \
+         `single_process`.",
     )
+    .env("CONCURRENCY")
     .aliases(&["PoolSize"]),
     SettingDef::host(
         "category",

@@ -1,6 +1,10 @@
 //! From a path or a text to a production, or to every error.
 
-use std::{collections::BTreeMap, io::Read, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    path::Path,
+};
 
 use super::{
     ConfigError, ProductionConfig, PythonConfig,
@@ -67,6 +71,7 @@ pub fn parse(
         classless,
         python: PythonConfig::default(),
         foreign: BTreeMap::new(),
+        bad_variables: BTreeSet::new(),
         errors,
     };
     let production = reader.file(root.as_ref(), Path::new(file));

@@ -4,6 +4,7 @@
 //! setting may be is declared by its class ([`crate::setting`]), never here.
 
 pub mod common;
+mod environment;
 mod error;
 mod hook_keys;
 mod hooks;

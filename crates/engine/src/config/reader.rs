@@ -37,6 +37,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) python: PythonConfig,
     /// Classes that are not built in, by name, as far as they were asked for.
     pub(crate) foreign: BTreeMap<String, Result<&'static Class, Unresolved>>,
+    /// Variables whose error is told already.
+    pub(crate) bad_variables: BTreeSet<&'static str>,
     pub(crate) errors: Errors,
 }
 

@@ -185,6 +185,10 @@ fn table<'a>(out: &mut String, defs: impl Iterator<Item = &'a SettingDef>) -> fm
             Some("") => "empty".into(),
             Some(default) => format!("`{default}`"),
         };
+        let default = match def.env {
+            Some(variable) => format!("`${variable}`, or {default}"),
+            None => default,
+        };
         let cells = [name, values(def.kind), default, def.doc.to_owned()];
         writeln!(
             out,

@@ -63,10 +63,11 @@ impl Terms {
         }
         let cap = self.delay.max(LONGEST_PAUSE);
         let doublings = u32::try_from(nth.saturating_sub(1)).unwrap_or(u32::MAX);
-        let grown = self
-            .delay
-            .max(SHORTEST_PAUSE)
-            .saturating_mul(2u32.saturating_pow(doublings));
+        let first = match self.delay.is_zero() {
+            true => SHORTEST_PAUSE,
+            false => self.delay,
+        };
+        let grown = first.saturating_mul(2u32.saturating_pow(doublings));
         let chance = std::hash::RandomState::new().hash_one(nth) % 256;
         grown.min(cap).mul_f64(1.0 - chance as f64 / 1024.0)
     }

@@ -1,5 +1,6 @@
 //! Tests of the reader against a small registry: whole files in, configuration or errors out.
 
+mod environment;
 mod errors;
 mod schema;
 mod values;
