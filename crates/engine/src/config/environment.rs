@@ -11,7 +11,7 @@ use crate::{
 
 impl Reader<'_> {
     /// What the environment gives as the default of a setting.
-    pub(crate) fn from_environment(&mut self, def: &SettingDef) -> Option<Value> {
+    pub(crate) fn environment_default(&mut self, def: &SettingDef) -> Option<Value> {
         let variable = def.env?;
         let text = (self.env)(variable)?;
         let text = text.trim();
@@ -46,7 +46,7 @@ impl Reader<'_> {
         if one_job || matches!(build, Build::Service(_)) {
             return None;
         }
-        match self.from_environment(def)? {
+        match self.environment_default(def)? {
             Value::Int(size) => u16::try_from(size).ok(),
             _ => None,
         }

@@ -82,7 +82,7 @@ impl Reader<'_> {
                 self.errors.add(missing(def, at).item(item));
             }
             if out.settings.get(def.name).is_none()
-                && let Some(value) = self.from_environment(def).or_else(|| self.default(def))
+                && let Some(value) = self.environment_default(def).or_else(|| self.default(def))
             {
                 out.settings.set(def.name, value);
             }

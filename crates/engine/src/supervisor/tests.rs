@@ -1,3 +1,5 @@
+//! What the supervisor decides, by itself: policies, limits, pauses, states.
+
 use super::*;
 use crate::{
     class::{Build, Class},

@@ -3,6 +3,7 @@
 //! A Unix socket in the data folder, for its owner alone; a request is one line of JSON, an answer
 //! is rows and a last line. Owns both ends and the words between them.
 
+mod changes;
 pub(crate) mod client;
 mod handle;
 pub(crate) mod protocol;
