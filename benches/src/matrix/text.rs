@@ -50,6 +50,11 @@ pub(crate) fn cell(port: u16, execution: &str, pattern: &str, jobs: usize) -> St
 /// Service → an operation that stands still until `enabled`, with these host settings.
 pub(crate) fn standing(port: u16, class: &str, pool: usize, host: &str, enabled: bool) -> String {
     let mut text = head();
+    if class.starts_with("custom.") {
+        let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/python/src");
+        let path = format!("{{PythonPath: 'python, {sdk}', ");
+        text = text.replacen('{', &path, 1);
+    }
     let _ = writeln!(
         text,
         "  - name: {SERVICE}\n    class: HL7TCPService\n    adapter: {{Port: {port}, IPAddress: 127.0.0.1}}\n    host: {{TargetConfigNames: {TARGET}}}"
