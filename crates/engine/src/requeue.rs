@@ -76,24 +76,20 @@ fn fill(config: &ProductionConfig, broker: &Broker, recovered: Recovered) -> Rec
     report
 }
 
-/// How many of the first messages of each queue may have been delivered before a crash: each job
-/// had at most one message in hand, and a step that was lost with the crash can have fed any job of
-/// any operation. Where the order is not that of the log, what was in hand can stand anywhere.
+/// How many of the first messages of each queue may have been delivered before a crash. A job of an
+/// operation had at most one message whose end was not on the disk; where the order is not that of
+/// the log, it can stand anywhere. A process does not wait for the disk (ADR 006): any number of its
+/// steps can be lost, those between two deliveries by sending elsewhere or nowhere, so no place in
+/// its queue is free of doubt.
 fn doubtful(config: &ProductionConfig, broker: &Broker) -> HashMap<ItemId, usize> {
-    let is_out = |item: &&Arc<ItemConfig>| matches!(item.class.build, Build::Operation(_));
-    let out_jobs: usize = config
-        .items
-        .iter()
-        .filter(is_out)
-        .map(|item| item.jobs())
-        .sum();
     let has_queue = |item: &&Arc<ItemConfig>| !matches!(item.class.build, Build::Service(_));
     let with_queue = config.items.iter().filter(has_queue);
     with_queue
         .map(|item| {
             let (id, plan) = (broker.store.item(&item.name), Plan::of(item));
-            let doubtful = match plan.is_strictly_fifo() {
-                true => item.jobs() + out_jobs,
+            let is_out = matches!(item.class.build, Build::Operation(_));
+            let doubtful = match is_out && plan.is_strictly_fifo() {
+                true => item.jobs(),
                 false => usize::MAX,
             };
             broker.set_plan(id, plan, item.jobs());
