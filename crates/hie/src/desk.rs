@@ -129,6 +129,10 @@ impl Desk {
             queued: item.queued as u64,
             oldest_s: item.oldest_s,
             high_water: item.queue_high_water as u64,
+            limit: item.queue.limit as u64,
+            dropped: item.queue.stats.dropped,
+            rejected: item.queue.stats.rejected,
+            wait_p99_ms: item.queue.stats.wait_p99_ms,
             trying: item.trying.clone(),
             ..row(&item.name)
         });

@@ -118,6 +118,46 @@ const COUNTERS: &[Figure] = &[
         |item| item.give_ups,
     ),
     (
+        "hie_item_queue_enqueued_messages",
+        "Messages that came into the queue",
+        |item| item.queue.stats.enqueued,
+    ),
+    (
+        "hie_item_queue_dequeued_messages",
+        "Messages that a job took from the queue",
+        |item| item.queue.stats.dequeued,
+    ),
+    (
+        "hie_item_queue_returned_messages",
+        "Messages that a job gave back to the queue",
+        |item| item.queue.stats.returned,
+    ),
+    (
+        "hie_item_queue_dropped_messages",
+        "Messages that were Discarded because the queue was full",
+        |item| item.queue.stats.dropped,
+    ),
+    (
+        "hie_item_queue_rejected_messages",
+        "Messages that were refused because the queue was full",
+        |item| item.queue.stats.rejected,
+    ),
+    (
+        "hie_item_queue_blocked_messages",
+        "Messages whose sender had to wait for room in the queue",
+        |item| item.queue.stats.blocked,
+    ),
+    (
+        "hie_item_queue_over_limit_messages",
+        "Messages let past the limit because items waited for each other in a circle",
+        |item| item.queue.stats.over_limit,
+    ),
+    (
+        "hie_item_queue_wait_milliseconds",
+        "Time that messages waited in the queue, summed up",
+        |item| item.queue.stats.wait_sum_ms,
+    ),
+    (
         "hie_item_busy_microseconds",
         "Time spent in the host",
         |item| item.busy_us,
@@ -139,6 +179,26 @@ const GAUGES: &[Figure] = &[
         "hie_item_queue_oldest_seconds",
         "Age of the message at the head of the queue",
         |item| item.oldest_s.unwrap_or(0),
+    ),
+    (
+        "hie_item_queue_limit_messages",
+        "QueueSize; 0 is no limit",
+        |item| item.queue.limit as u64,
+    ),
+    (
+        "hie_item_queue_wait_p50_milliseconds",
+        "Half of the messages waited no longer",
+        |item| item.queue.stats.wait_p50_ms,
+    ),
+    (
+        "hie_item_queue_wait_p99_milliseconds",
+        "Of 100 messages 99 waited no longer",
+        |item| item.queue.stats.wait_p99_ms,
+    ),
+    (
+        "hie_item_queue_wait_max_milliseconds",
+        "Longest wait of a message",
+        |item| item.queue.stats.wait_max_ms,
     ),
     ("hie_item_connections", "Connections open now", |item| {
         item.connections

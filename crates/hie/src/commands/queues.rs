@@ -45,11 +45,15 @@ pub(crate) fn run(args: &Queues) -> Result<(), Failure> {
             "queued",
             "oldest",
             "most",
+            "limit",
+            "p99 wait",
+            "dropped",
+            "rejected",
             "suspended",
             "errors",
             "now",
         ],
-        &[1, 2, 3, 4, 5],
+        &[1, 2, 3, 4, 5, 6, 7, 8, 9],
     );
     for row in &rows {
         let oldest = row
@@ -68,11 +72,19 @@ pub(crate) fn run(args: &Queues) -> Result<(), Failure> {
                 out::number(count),
             )
         };
+        let limit = match row.limit {
+            0 => String::new(),
+            limit => out::number(limit),
+        };
         table.styled([
             (Style::Plain, row.item.clone()),
             marked(row.queued, Style::Yellow),
             (Style::Plain, oldest.unwrap_or_default()),
             (Style::Plain, out::number(row.high_water)),
+            (Style::Plain, limit),
+            (Style::Plain, times::span(row.wait_p99_ms)),
+            marked(row.dropped, Style::Red),
+            marked(row.rejected, Style::Red),
             marked(row.suspended, Style::Yellow),
             marked(row.errors, Style::Red),
             (Style::Plain, now),

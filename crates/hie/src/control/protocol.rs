@@ -290,6 +290,14 @@ pub(crate) struct QueueRow {
     pub(crate) queued: u64,
     pub(crate) oldest_s: Option<u64>,
     pub(crate) high_water: u64,
+    /// `QueueSize`; 0 is no limit.
+    pub(crate) limit: u64,
+    /// Discarded because the queue was full.
+    pub(crate) dropped: u64,
+    /// Refused because the queue was full.
+    pub(crate) rejected: u64,
+    /// Of 100 messages 99 waited no longer, in milliseconds.
+    pub(crate) wait_p99_ms: u64,
     /// Set aside for a person.
     pub(crate) suspended: u64,
     /// Ended in Error and still kept.
