@@ -1,6 +1,7 @@
 //! A receiving system that does as it is told (answers well, badly, late, never, or half) and keeps
 //! the account of what came. It can be taken down and brought back on its port while a run goes on.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +79,9 @@ struct Account {
     received: Received,
     /// Segment and field of the key in which the destination promises order, when it does.
     key: Option<(String, usize)>,
+    /// Control IDs that wait for their answer, by key.
+    in_hand: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    overlaps: u64,
     /// Control IDs of first deliveries in order of arrival, when asked for.
     log: Option<Vec<String>>,
     first: Option<Instant>,
@@ -168,6 +172,13 @@ impl Receiver {
     /// field `number` of `segment`.
     pub fn order_by(&self, segment: &str, number: usize) {
         self.shared.account().key = Some((segment.to_owned(), number));
+    }
+
+    /// How often, since [`order_by`](Self::order_by), a message came while another one of its key had
+    /// no answer yet.
+    #[must_use]
+    pub fn overlaps(&self) -> u64 {
+        self.shared.account().overlaps
     }
 
     /// A copy of the account so far.
@@ -332,11 +343,12 @@ async fn receive(stream: TcpStream, shared: Arc<Shared>) {
     let (mut ack, mut frame) = (Vec::new(), Vec::new());
     while let Ok(Some(message)) = messages.next_borrowed().await {
         let control_id = msh_field(message, 10).unwrap_or_default();
-        enter(&shared, control_id, message);
+        let in_hand = enter(&shared, control_id, message);
         let behaviour = behaviour.borrow().clone();
         if !behaviour.delay.is_zero() {
             tokio::time::sleep(behaviour.delay).await;
         }
+        drop(in_hand);
         let (code, control_id) = match &behaviour.answer {
             Answer::Code(code) => (code.as_str(), control_id),
             Answer::WrongId(code) => (code.as_str(), &b"NOBODY"[..]),
@@ -367,9 +379,28 @@ async fn receive(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-fn enter(shared: &Shared, control_id: &[u8], message: &[u8]) {
+/// A message of a destination that promises order per key, from its arrival to its answer.
+struct InHand {
+    shared: Arc<Shared>,
+    key: Vec<u8>,
+    control_id: Vec<u8>,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        let mut account = self.shared.account();
+        let Some(waiting) = account.in_hand.get_mut(&self.key) else {
+            return;
+        };
+        if let Some(at) = waiting.iter().position(|id| *id == self.control_id) {
+            waiting.swap_remove(at);
+        }
+    }
+}
+
+fn enter(shared: &Arc<Shared>, control_id: &[u8], message: &[u8]) -> Option<InHand> {
     let now = Instant::now();
-    {
+    let in_hand = {
         let mut account = shared.account();
         let key = match &account.key {
             Some((segment, number)) => first_of_field(message, segment, *number),
@@ -381,8 +412,20 @@ fn enter(shared: &Shared, control_id: &[u8], message: &[u8]) {
         if let (true, Some(log)) = (first, &mut account.log) {
             log.push(String::from_utf8_lossy(control_id).into_owned());
         }
-    }
+        key.map(|key| {
+            let waiting = account.in_hand.entry(key.to_vec()).or_default();
+            let overlaps = waiting.iter().any(|other| other != control_id);
+            waiting.push(control_id.to_vec());
+            account.overlaps += u64::from(overlaps);
+            InHand {
+                shared: shared.clone(),
+                key: key.to_vec(),
+                control_id: control_id.to_vec(),
+            }
+        })
+    };
     shared.arrived.notify_waiters();
+    in_hand
 }
 
 #[cfg(test)]

@@ -34,14 +34,11 @@ use hie_load::{
     sender::{self, Arrivals, Load, Outcome, Pace, Progress, Reconnect},
 };
 use processes::Worker;
-use production::{DESTINATIONS, FEEDS, Feed, World};
+use production::{DESTINATIONS, FEEDS, Feed, Order, World};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 /// Milliseconds between two kills at most.
 const LULL_MS: u64 = 700;
-
-/// How many patients all messages are of: enough to work side by side, few enough to come again.
-const PATIENTS: u64 = 23;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
@@ -123,7 +120,7 @@ fn load(feed: &Feed, address: SocketAddr, per_second: f64, seed: u64) -> Load {
         keep_ledger: true,
         ..Load::new(
             address.to_string(),
-            Template::varied(Kind::Adt, 700, seed).among(PATIENTS),
+            Template::varied(Kind::Adt, 700, seed).among(feed.patients),
         )
     }
 }
@@ -265,6 +262,16 @@ fn judge(place: &Place, world: &World, engine: &Engine<'_>, sent: &[Sent], kills
     let trace = account::drained(place, || tail(engine));
     for (destination, receiver) in DESTINATIONS.iter().zip(&world.receivers) {
         account::judge(destination, &receiver.received(), sent, kills, &trace);
+        let one_at_a_time = destination
+            .gets
+            .iter()
+            .all(|(_, order)| *order == Order::Key);
+        assert!(
+            !one_at_a_time || receiver.overlaps() == 0,
+            "{}: {} times two messages of a key at once",
+            destination.name,
+            receiver.overlaps()
+        );
     }
     let queues = place.hie(["queues", "--json"]).ok().rows();
     for queue in queues {

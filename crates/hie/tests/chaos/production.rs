@@ -1,11 +1,14 @@
 //! The production of the chaos test: who sends what to whom, and what order each may expect.
 
-use std::{fmt::Write as _, net::TcpListener, process::Command};
+use std::{fmt::Write as _, net::TcpListener, process::Command, time::Duration};
 
-use hie_load::receiver::Receiver;
+use hie_load::receiver::{Behaviour, Receiver};
 use tokio::runtime::Runtime;
 
 use crate::common::Place;
+
+/// How long a receiver takes for a message: long enough that a kill finds some in hand.
+const SLOWNESS: Duration = Duration::from_millis(4);
 
 /// A way in: a service and the process behind it.
 pub(crate) struct Feed {
@@ -22,6 +25,8 @@ pub(crate) struct Feed {
     /// Opens the control IDs of its messages.
     pub(crate) run: &'static str,
     pub(crate) connections: usize,
+    /// Of how many its messages are: fewer than a destination has jobs meet each other there.
+    pub(crate) patients: u64,
     /// Of the rate: how many messages a second, compared with the slowest feeds.
     pub(crate) share: f64,
 }
@@ -37,6 +42,7 @@ pub(crate) const FEEDS: [Feed; 5] = [
         waiting: 0,
         run: "AR",
         connections: 3,
+        patients: 2,
         share: 2.0,
     },
     Feed {
@@ -48,6 +54,7 @@ pub(crate) const FEEDS: [Feed; 5] = [
         waiting: 1,
         run: "SR",
         connections: 2,
+        patients: 2,
         share: 1.0,
     },
     Feed {
@@ -59,6 +66,7 @@ pub(crate) const FEEDS: [Feed; 5] = [
         waiting: 0,
         run: "PY",
         connections: 2,
+        patients: 23,
         share: 2.0,
     },
     Feed {
@@ -70,6 +78,7 @@ pub(crate) const FEEDS: [Feed; 5] = [
         waiting: 0,
         run: "CA",
         connections: 3,
+        patients: 23,
         share: 2.0,
     },
     Feed {
@@ -81,6 +90,7 @@ pub(crate) const FEEDS: [Feed; 5] = [
         waiting: 4,
         run: "CS",
         connections: 3,
+        patients: 23,
         share: 1.0,
     },
 ];
@@ -216,6 +226,7 @@ impl World {
     pub(crate) fn new(place: &Place, runtime: &Runtime) -> Self {
         let start = |destination: &Destination| {
             let receiver = runtime.block_on(Receiver::start("127.0.0.1:0")).unwrap();
+            receiver.set(Behaviour::default().after(SLOWNESS));
             if let Some((segment, number)) = destination.key {
                 receiver.order_by(segment, number);
             }

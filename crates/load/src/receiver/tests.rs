@@ -68,3 +68,24 @@ async fn accounts_by_key() {
     let verdict = receiver.received().of_run("T").verdict(&Sent::default());
     assert_eq!((verdict.inversions, verdict.key_inversions), (1, 1));
 }
+
+#[tokio::test]
+async fn notices_two_of_a_key_at_a_time() {
+    let receiver = Receiver::start("127.0.0.1:0").await.unwrap();
+    receiver.order_by("PID", 1);
+    send(&receiver, "M1").await;
+    send(&receiver, "M2").await;
+    assert_eq!(receiver.overlaps(), 0);
+    // None of these is answered while the test lasts; the same one again is no other.
+    receiver.set(Behaviour::code("AA").after(Duration::from_secs(3600)));
+    let mut open = Vec::new();
+    for (nth, id, overlaps) in [(3, "M3", 0), (4, "M3", 0), (5, "M4", 1)] {
+        let mut stream = TcpStream::connect(receiver.addr()).await.unwrap();
+        let message = format!("\x0bMSH|^~\\&|A|B|C|D|2026||ADT^A01|{id}|P|2.4\rPID|1\r\x1c\r");
+        stream.write_all(message.as_bytes()).await.unwrap();
+        open.push(stream);
+        let came = receiver.wait_until(|summary| summary.received >= nth, PATIENCE);
+        assert!(came.await);
+        assert_eq!(receiver.overlaps(), overlaps, "{id}");
+    }
+}
