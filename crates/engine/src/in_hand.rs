@@ -15,7 +15,7 @@ pub(crate) struct InHand {
     queue: Arc<ItemQueue>,
     stats: Arc<ItemStats>,
     /// Whether it leaves something outside that being cut off does not undo.
-    delivers: bool,
+    pub(crate) delivers: bool,
 }
 
 impl InHand {

@@ -232,6 +232,7 @@ impl Job {
                 (None, Some(gone)) if !gone.by_message => continue,
                 (None, gone) => {
                     falls += 1;
+                    live.possible_duplicate |= self.in_hand.delivers; // it may have left before
                     let gone = gone.unwrap_or_else(Gone::panicked);
                     poison(falls, patience.max_attempts, &gone.reason)
                 }
@@ -249,10 +250,9 @@ impl Job {
                     live.attempts = live.attempts.saturating_add(1);
                     self.ctx.stats.count(State::Queued, tried.elapsed());
                     self.note_retry(&live, &outcome);
-                    let pause = if fell {
-                        Duration::ZERO
-                    } else {
-                        patience.interval
+                    let pause = match fell {
+                        true => Duration::ZERO,
+                        false => patience.interval,
                     };
                     tokio::select! {
                         biased;
