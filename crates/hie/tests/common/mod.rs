@@ -10,7 +10,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -375,20 +375,22 @@ impl Mllp {
     /// Sends a message and gives its answer.
     #[track_caller]
     pub(crate) fn send(&mut self, message: &[u8]) -> Vec<u8> {
+        self.try_send(message).unwrap()
+    }
+
+    /// The same where the engine may close the connection before it has answered.
+    pub(crate) fn try_send(&mut self, message: &[u8]) -> io::Result<Vec<u8>> {
         let frame = [&[0x0b], message, &[0x1c, 0x0d]].concat();
-        self.stream.write_all(&frame).unwrap();
+        self.stream.write_all(&frame)?;
         let (mut answer, mut byte) = (Vec::new(), [0]);
         while !answer.ends_with(&[0x1c, 0x0d]) {
-            let count = self.stream.read(&mut byte).unwrap();
-            assert_eq!(
-                count,
-                1,
-                "the engine closed the connection after {} bytes",
-                answer.len()
-            );
+            if self.stream.read(&mut byte)? == 0 {
+                let message = format!("the engine closed it after {} bytes", answer.len());
+                return Err(io::Error::other(message));
+            }
             answer.push(byte[0]);
         }
-        answer[1..answer.len() - 2].to_vec()
+        Ok(answer[1..answer.len() - 2].to_vec())
     }
 
     /// Sends a message that must be accepted.

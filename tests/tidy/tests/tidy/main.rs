@@ -10,6 +10,7 @@ mod floors;
 mod manifests;
 mod metadata;
 mod modules;
+mod named_tests;
 mod papers;
 mod places;
 mod rust_source;

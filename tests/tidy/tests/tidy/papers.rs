@@ -25,7 +25,7 @@ const TREE: &[&str] = &[
 ];
 
 /// Targets of markdown links, without those that leave the tree and without anchors.
-fn links(line: &str) -> Vec<&str> {
+pub(crate) fn links(line: &str) -> Vec<&str> {
     let targets = line
         .split("](")
         .skip(1)
@@ -65,7 +65,7 @@ fn folder(path: &str) -> &str {
 }
 
 /// A relative link resolved against the folder of its document; none if it leaves the repository.
-fn resolve(document: &str, link: &str) -> Option<String> {
+pub(crate) fn resolve(document: &str, link: &str) -> Option<String> {
     let mut parts: Vec<&str> = folder(document)
         .split('/')
         .filter(|part| !part.is_empty())
