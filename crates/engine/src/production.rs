@@ -5,8 +5,9 @@
 //! of the whole configuration in [`reload`](crate::reload), what is seen of it in
 //! [`status`](crate::status).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use hie_store::{BodyRef, Content, MessageId, Recovered, Store, StoreError, StoreOptions};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
@@ -209,8 +210,8 @@ impl Production {
 
     /// Operations, processes, then services: nothing comes in before it can go on.
     async fn start_items(&self, strict: bool) -> Result<(), StartError> {
-        let (items, world) = (self.items(), self.world());
-        in_start_order(&items).for_each(|item| item.start(&world));
+        let items = self.items();
+        self.start_in_order(&items).await;
         let awaited = |item: &&Arc<Item>| strict || item.is_service();
         let awaited: Vec<_> = items
             .iter()
@@ -218,7 +219,7 @@ impl Production {
             .filter(awaited)
             .collect();
         let settled = awaited.iter().map(|item| item.settled());
-        let settled = futures_util::future::join_all(settled).await;
+        let settled = join_all(settled).await;
         let services = awaited.iter().filter(|item| item.is_service()).count();
         let failed = awaited.iter().zip(settled);
         let mut failed: Vec<_> = failed
@@ -235,6 +236,18 @@ impl Production {
         })
     }
 
+    /// Starts items, each kind when the one before it is up: nobody sends before who gets it is
+    /// there. One that fails, or takes long, hinders the others no longer than a moment.
+    pub(crate) async fn start_in_order(&self, items: &[Arc<Item>]) {
+        let world = self.world();
+        for kind in START_ORDER {
+            let of_kind: Vec<_> = items.iter().filter(|item| item.kind() == kind).collect();
+            of_kind.iter().for_each(|item| item.start(&world));
+            let settled = join_all(of_kind.iter().map(|item| item.settled()));
+            let _ = tokio::time::timeout(ORDER_PATIENCE, settled).await; // told by who waits for all
+        }
+    }
+
     /// Whether its stop has begun.
     pub(crate) fn is_stopped(&self) -> bool {
         self.housekeeping.is_cancelled()
@@ -245,18 +258,26 @@ impl Production {
     pub async fn stop(&self) {
         let _one = self.change.lock().await;
         self.housekeeping.cancel();
-        let (services, others): (Vec<_>, Vec<_>) =
-            self.items().into_iter().partition(|item| item.is_service());
-        self.stop_items(&services).await;
-        self.stop_items(&others).await;
+        self.stop_in_order(&self.items()).await;
         self.close().await;
+    }
+
+    /// Stops items, services first: nothing more comes in while the rest is worked off.
+    pub(crate) async fn stop_in_order(&self, items: &[Arc<Item>]) {
+        for kind in START_ORDER.into_iter().rev() {
+            let of_kind = items.iter().filter(|item| item.kind() == kind);
+            let of_kind: Vec<Arc<Item>> = of_kind.cloned().collect();
+            if !of_kind.is_empty() {
+                self.stop_items(&of_kind).await;
+            }
+        }
     }
 
     /// Stops items together, within `ShutdownTimeout`. Whether each stopped by itself.
     pub(crate) async fn stop_items(&self, items: &[Arc<Item>]) -> bool {
         let deadline = Instant::now() + self.config().engine.shutdown_timeout;
         items.iter().for_each(|item| item.halt());
-        let joined = futures_util::future::join_all(items.iter().map(|item| item.join(deadline)));
+        let joined = join_all(items.iter().map(|item| item.join(deadline)));
         joined.await.into_iter().all(|in_time| in_time)
     }
 
@@ -291,11 +312,11 @@ impl Production {
     }
 }
 
-/// Operations, processes, services.
-pub(crate) fn in_start_order(items: &[Arc<Item>]) -> impl Iterator<Item = &Arc<Item>> {
-    let of = |kind| items.iter().filter(move |item| item.kind() == kind);
-    of("Operation").chain(of("Process")).chain(of("Service"))
-}
+/// The kinds of items, who gets messages before who sends them.
+const START_ORDER: [&str; 3] = ["Operation", "Process", "Service"];
+
+/// How long the items of one kind may keep the next from starting.
+const ORDER_PATIENCE: Duration = Duration::from_secs(5);
 
 async fn open_store(
     config: &Arc<ProductionConfig>,

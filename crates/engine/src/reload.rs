@@ -11,11 +11,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tracing::{error, info, warn};
 
 use crate::{
-    HostError,
-    config::ProductionConfig,
-    item::Item,
-    production::{Production, in_start_order},
-    stats::ItemState,
+    HostError, config::ProductionConfig, item::Item, production::Production, stats::ItemState,
 };
 
 pub use plan::{Change, Plan};
@@ -168,7 +164,7 @@ impl Production {
             .filter(|item| plan.stops(&item.config.name))
             .cloned()
             .collect();
-        self.stop_one_kind_after_the_other(&going).await;
+        self.stop_in_order(&going).await;
         self.put_in_force(Arc::new(new), &before);
         let starts = |item: &&Arc<Item>| {
             let name = item.config.name.as_str();
@@ -198,17 +194,6 @@ impl Production {
         Ok(plan)
     }
 
-    /// Services, processes, operations: nothing more comes in while the rest is worked off.
-    async fn stop_one_kind_after_the_other(&self, items: &[Arc<Item>]) {
-        for kind in ["Service", "Process", "Operation"] {
-            let of_kind = items.iter().filter(|item| item.kind() == kind);
-            let of_kind: Vec<Arc<Item>> = of_kind.cloned().collect();
-            if !of_kind.is_empty() {
-                self.stop_items(&of_kind).await;
-            }
-        }
-    }
-
     fn put_in_force(&self, new: Arc<ProductionConfig>, before: &Before) {
         let old = |name: &str| before.items.iter().find(|item| item.config.name == name);
         let items = new.items.iter().map(|config| match old(&config.name) {
@@ -227,8 +212,7 @@ impl Production {
 
     /// Starts items in their order and waits for them; those that did not start.
     async fn start_together(&self, items: &[Arc<Item>]) -> Vec<(String, HostError)> {
-        let world = self.world();
-        in_start_order(items).for_each(|item| item.start(&world));
+        self.start_in_order(items).await;
         let settled = items.iter().map(|item| item.settled());
         let settled = futures_util::future::join_all(settled).await;
         let named = items.iter().zip(settled);
@@ -246,7 +230,7 @@ impl Production {
         going: &[Arc<Item>],
         resting: &BTreeSet<&str>,
     ) -> Vec<String> {
-        self.stop_one_kind_after_the_other(coming).await;
+        self.stop_in_order(coming).await;
         *self.items.write() = before.items.clone();
         *self.config.write() = before.config.clone();
         self.tell_targets();
