@@ -43,12 +43,15 @@ pub(crate) fn eventually<T>(what: &str, mut there: impl FnMut() -> Option<T>) ->
 /// A folder for a production and its data. `@` in a configuration stands for it.
 pub(crate) struct Place {
     folder: TempDir,
+    /// Variables for every process of the binary that is started in it.
+    pub(crate) env: Vec<(&'static str, &'static str)>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::Builder::new().prefix("hie").tempdir().unwrap(),
+            env: Vec::new(),
         }
     }
 
@@ -114,9 +117,12 @@ impl Place {
         command
             .current_dir(self.folder.path())
             .env("HIE_DATA", self.data());
-        for name in ["HIE_LOG", "HIE_LOG_FORMAT", "NO_COLOR"] {
+        let foreign = ["HIE_LOG", "HIE_LOG_FORMAT", "NO_COLOR"];
+        let defaults = ["EXECUTION_MODE", "CONCURRENCY", "MESSAGING_PATTERN"];
+        for name in foreign.iter().chain(&defaults) {
             command.env_remove(name);
         }
+        command.envs(self.env.iter().copied());
         command
     }
 

@@ -163,6 +163,13 @@ fn says(message: &Message, word: &str) -> bool {
     text(message).split(' ').any(|said| said == word)
 }
 
+/// Hosts of items whose names begin with `Slow` take their time to start and stop.
+async fn linger(ctx: &HostContext) {
+    if ctx.name().starts_with("Slow") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 macro_rules! actor_as {
     ($kind:ident) => {
         #[async_trait]
@@ -173,6 +180,7 @@ macro_rules! actor_as {
             }
 
             async fn on_start(&mut self, ctx: &HostContext) -> Result<(), HostError> {
+                linger(ctx).await;
                 note(ctx.name(), "on_start");
                 Ok(())
             }
@@ -227,6 +235,7 @@ macro_rules! actor_as {
             }
 
             async fn on_stop(&mut self, ctx: &HostContext) {
+                linger(ctx).await;
                 note(ctx.name(), "on_stop");
             }
 

@@ -6,6 +6,7 @@ use hie_load::receiver::{Answer, Behaviour};
 use crate::{
     common::{Mllp, Place, Receiver, eventually},
     host::release,
+    proc,
     scene::*,
 };
 
@@ -37,7 +38,7 @@ fn defect_messages_for_a_full_queue_are_acknowledged_and_lost() {
             };
             rows.iter().filter(ended).count() == (0..10).filter(accepted).count()
         });
-        for nth in 0..10 {
+        for (nth, answer) in answers.iter().enumerate() {
             let row = rows
                 .iter()
                 .find(|row| row["control_id"] == id(nth) && row["target"] == "EPR");
@@ -52,7 +53,7 @@ fn defect_messages_for_a_full_queue_are_acknowledged_and_lost() {
                 _ => assert!(
                     !accepted(&nth) && !delivered,
                     "{strategy} {nth}: {}",
-                    answers[nth]
+                    answer
                 ),
             }
         }
@@ -232,6 +233,46 @@ fn defect_settings_that_nobody_reads() {
             "{bad}: {told}"
         );
     }
+}
+
+/// The environment sets the defaults of items; what an item says itself counts more, and a wrong word
+/// is an error.
+#[test]
+fn defect_variables_of_the_environment_that_nobody_reads() {
+    let (mut place, mut epr) = (Place::new(), Receiver::start());
+    place.env = vec![
+        ("EXECUTION_MODE", "multi_process"),
+        ("CONCURRENCY", "3"),
+        ("MESSAGING_PATTERN", "concurrent_async"),
+    ];
+    epr.inner.set(Behaviour::of(Answer::Silence));
+    let own = ", ExecutionMode: async";
+    let items = [IN, &router(own, "EPR"), &sends("EPR", epr.addr(), "", "")].concat();
+    let engine = place.start(&production(&items));
+    let worker = proc::workers(engine.pid(), "EPR");
+    assert_eq!(worker.len(), 1, "the mode of the environment");
+    assert!(
+        proc::workers(engine.pid(), "Router").is_empty(),
+        "the item's own"
+    );
+    admit(&mut Mllp::connect(engine.address("In")), 0..9);
+    epr.wait_for(3);
+    assert_eq!(
+        proc::connections(worker[0], epr.addr().port()),
+        3,
+        "three jobs"
+    );
+    release(&mut epr);
+    engine.wait_for("EPR", "completed", 9);
+    assert_eq!(engine.stop(), 0);
+    drop(engine);
+
+    place.env = vec![("EXECUTION_MODE", "parallel")];
+    let file = place.path("production.yaml");
+    let told = place
+        .hie([std::ffi::OsStr::new("check"), file.as_os_str()])
+        .exits(3);
+    assert!(told.stderr.contains("EXECUTION_MODE"), "{}", told.stderr);
 }
 
 const RAISES: &str = "

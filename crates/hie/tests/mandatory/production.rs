@@ -83,23 +83,23 @@ async fn item_3_2_operations_start_first_and_services_last_and_stop_in_reverse()
     let folder = tempfile::tempdir().unwrap();
     let production = stage(
         folder.path(),
-        "  - {name: In32, class: Door, host: {TargetConfigNames: Mid32}}
-  - {name: Mid32, class: Actor, host: {TargetConfigNames: Out32}}
-  - {name: Out32, class: Player}",
+        "  - {name: In32, class: Door, host: {TargetConfigNames: SlowMid32}}
+  - {name: SlowMid32, class: Actor, host: {TargetConfigNames: SlowOut32}}
+  - {name: SlowOut32, class: Player}",
     )
     .await;
     let order = |hook: &str| -> Vec<String> {
-        let notes = notes(&["In32", "Mid32", "Out32"]);
+        let notes = notes(&["In32", "SlowMid32", "SlowOut32"]);
         notes
             .into_iter()
             .filter(|(_, what)| what == hook)
             .map(|(item, _)| item)
             .collect()
     };
-    assert_eq!(order("on_start"), ["Out32", "Mid32", "In32"]);
+    assert_eq!(order("on_start"), ["SlowOut32", "SlowMid32", "In32"]);
     assert_eq!(order("on_stop"), [""; 0]);
     production.stop().await;
-    assert_eq!(order("on_stop"), ["In32", "Mid32", "Out32"]);
+    assert_eq!(order("on_stop"), ["In32", "SlowMid32", "SlowOut32"]);
 }
 
 /// Rules, a filter that ends messages, the way for what cannot be read, what is put aside and sent
