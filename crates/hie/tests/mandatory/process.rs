@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hie_engine::host::Outcome;
-use hie_load::receiver::Behaviour;
+use hie_load::receiver::{Answer, Behaviour};
 use hie_store::{Answered, Priority, State};
 use tokio::task::JoinSet;
 
@@ -268,6 +268,86 @@ async fn item_2_5_send_request_sync_is_correlated_and_times_out() {
         .iter()
         .filter(|(row, _)| row.target == "Callee25" && row.answered == Answered::Caller);
     assert_eq!(answered.count(), 21);
+}
+
+const ASKER: &str = r#"
+from hie import BusinessProcess, Reject, RequestTimeout, Result
+
+class Asker(BusinessProcess):
+    """Asks the receiver, and answers what it answered; about updates one that never answers."""
+
+    def on_message(self, message):
+        update = message["MSH-9.2"] == "A08"
+        try:
+            target, timeout = ("Silent", 0.05) if update else ("EPR", 50)
+            reply = self.send_request_sync(target, message, timeout=timeout)
+        except RequestTimeout as error:
+            raise Reject(f"nobody answered: {error.code}")
+        return Result.completed(reply=reply.raw)
+"#;
+
+/// The same from Python, over MLLP: eight senders at once, each with the answer to its own message;
+/// a timeout is an exception that the host may make a NACK of.
+#[test]
+fn item_2_5_requests_of_python_hosts_are_correlated_and_time_out() {
+    if !python() {
+        return;
+    }
+    let (place, epr, silent) = (Place::new(), Receiver::start(), Receiver::start());
+    epr.inner
+        .set(Behaviour::default().after(Duration::from_millis(20)));
+    silent.inner.set(Behaviour::of(Answer::Silence));
+    std::fs::create_dir_all(place.path("python/custom/test")).unwrap();
+    place.write("python/custom/test/asker.py", ASKER);
+    let items = format!(
+        "{}
+  - name: Asker
+    class: custom.test.asker.Asker
+    pool_size: 8
+    host: {{ExecutionMode: multiprocess}}
+{}{}",
+        IN.replace(
+            "Router}",
+            "Asker, AckMode: Application, ResponseTimeout: 50}"
+        ),
+        sends("EPR", epr.addr(), "\n    pool_size: 8", ""),
+        sends("Silent", silent.addr(), "", "")
+    );
+    let path = format!(
+        "  ShutdownTimeout: 1\n  PythonPath: @/python, {}",
+        python_path()
+    );
+    let config = production(&items).replace("  ShutdownTimeout: 10", &path);
+    let engine = place.start(&config);
+    let address = engine.address("In");
+    let senders: Vec<_> = (0..8)
+        .map(|sender| {
+            std::thread::spawn(move || {
+                let mut feed = Mllp::connect(address);
+                for nth in 0..10 {
+                    let nth = sender * 10 + nth;
+                    let answer = String::from_utf8(feed.send(&admission(nth))).unwrap();
+                    assert!(answer.contains(&format!("MSA|AA|{}", id(nth))), "{answer}");
+                }
+            })
+        })
+        .collect();
+    senders
+        .into_iter()
+        .for_each(|sender| sender.join().unwrap());
+    let answer = Mllp::connect(address).send(&message("ADT^A08", "U1", "77", "DOE"));
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("MSA|AE|U1|"), "{answer}");
+    let rows = rows_when(&place, "the failed one", |rows| {
+        rows.iter()
+            .any(|row| row["control_id"] == "U1" && row["state"] == "Error")
+    });
+    let of_update =
+        |row: &&serde_json::Value| row["control_id"] == "U1" && row["target"] == "Asker";
+    let failed = rows.iter().find(of_update).unwrap();
+    assert_eq!(failed["reason"], "rejected: nobody answered: timeout");
+    assert_eq!(epr.inner.summary().duplicates, 0);
+    assert_eq!(engine.stop(), 0);
 }
 
 /// The id comes back while the target does nothing; the request is on disk and survives.
