@@ -107,7 +107,7 @@ impl Load {
         let run_ok = (1..=6).contains(&self.run.len())
             && self.run.bytes().all(|byte| byte.is_ascii_alphanumeric());
         match self.pace {
-            _ if !(1..=9999).contains(&self.connections) => no("connections must be 1 to 9999"),
+            _ if !(1..=10_000).contains(&self.connections) => no("connections must be 1 to 10,000"),
             _ if !run_ok => no("the run must be 1 to 6 letters and digits"),
             _ if self.ack_timeout.is_zero() => no("the ACK timeout must be above 0"),
             Pace::Open { per_second, .. } if !(per_second.is_finite() && per_second > 0.0) => {

@@ -8,6 +8,7 @@ pub(crate) mod client;
 mod handle;
 pub(crate) mod protocol;
 pub(crate) mod server;
+mod waiting;
 pub(crate) mod workers;
 
 use std::path::{Path, PathBuf};
