@@ -129,15 +129,11 @@ impl FarHost for Standin {
             return Err(never_reached("the worker has not started".into()));
         };
         let link = lease.link.clone();
-        let credit = tokio::select! {
-            biased;
-            () = link.ended.cancelled() => None,
-            credit = link.credit.acquire() => credit.ok(),
-        };
-        let Some(credit) = credit else {
+        // RESULT gives it back. Closed when the process is gone.
+        if link.credit.take().await.is_err() {
+            link.ended.cancelled().await;
             return Err(never_reached(link.why()));
-        };
-        credit.forget(); // RESULT gives it back
+        }
         link.give(&msg);
         let mut calls = FuturesUnordered::new();
         let deadline = async {

@@ -11,6 +11,9 @@
 #![forbid(unsafe_code)]
 
 pub mod child;
+mod credit;
+#[cfg(test)]
+mod credit_tests;
 mod far_host;
 mod far_service;
 mod link;
@@ -20,6 +23,7 @@ pub mod pool;
 mod process;
 pub mod python;
 mod slot;
+mod sync;
 mod usage;
 pub mod wire;
 

@@ -20,17 +20,14 @@ use std::{
 use bytes::BytesMut;
 use hie_engine::{HostError, stats::ItemStats};
 use parking_lot::Mutex;
-use tokio::{
-    net::UnixStream,
-    sync::{Semaphore, mpsc},
-    time::Instant,
-};
+use tokio::{net::UnixStream, sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use life::Reader;
 
 use crate::{
+    credit::Credit,
     outbox::Outbox,
     pipes::{self, LastWords, Output},
     process::{self, Plan},
@@ -75,8 +72,7 @@ pub(crate) struct Link {
     pub(crate) rules: Rules,
     pub(crate) outbox: Outbox,
     /// Messages that the worker takes now.
-    pub(crate) credit: Semaphore,
-    pub(crate) in_flight: AtomicU64,
+    pub(crate) credit: Credit,
     pub(crate) started: Instant,
     /// Cancelled when the process is gone.
     pub(crate) ended: CancellationToken,
@@ -148,8 +144,7 @@ impl Link {
             pid: process.pid,
             rules,
             outbox: Outbox::default(),
-            credit: Semaphore::new(0),
-            in_flight: AtomicU64::new(0),
+            credit: Credit::new(),
             started: Instant::now(),
             ended: CancellationToken::new(),
             routes: Mutex::default(),
@@ -244,7 +239,6 @@ impl Link {
     /// Hands a message over. The caller has its credit.
     pub(crate) fn give(&self, msg: &Msg) {
         self.routes.lock().by_message.insert(msg.id, msg.job);
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.outbox.push(|out| msg.write(out));
     }
 
@@ -289,8 +283,7 @@ impl Link {
         let Some(job) = routes.by_message.remove(&result.id) else {
             return Err(End::Broken(OF_NOBODY.into()));
         };
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.credit.add_permits(1);
+        self.credit.give_back();
         if let Some(ear) = routes.jobs.get(&job) {
             let _ = ear.send(Event::Result(result)); // a job that was cut off hears nothing
         }
@@ -298,13 +291,10 @@ impl Link {
     }
 
     fn lend(&self, credit: u32) -> Result<(), End> {
-        const CREDIT_MAX: usize = 1 << 20;
-        let credit = usize::try_from(credit).unwrap_or(usize::MAX);
-        if self.credit.available_permits().saturating_add(credit) > CREDIT_MAX {
-            return Err(End::Broken("gave more credit than makes sense".into()));
-        }
-        self.credit.add_permits(credit);
-        Ok(())
+        let granted = self
+            .credit
+            .grant(usize::try_from(credit).unwrap_or(usize::MAX));
+        granted.map_err(|_| End::Broken("gave more credit than makes sense".into()))
     }
 
     fn log(&self, level: &str, text: &str) {

@@ -175,7 +175,7 @@ impl Slot {
             cpu_percent: pid.map_or(0.0, |pid| view.cpu_percent(pid, cpu_ms)),
             resident_bytes: usage.map_or(0, |usage| usage.resident_bytes),
             restarts: view.restarts,
-            in_flight: alive.map_or(0, |link| link.in_flight.load(Ordering::Relaxed)),
+            in_flight: alive.map_or(0, |link| link.credit.in_flight() as u64),
             last_end: link
                 .filter(|link| link.ended.is_cancelled() && !link.is_draining())
                 .map(|link| link.why()),

@@ -256,13 +256,10 @@ impl Broker {
             },
             None => None, // A service has no queue: nobody waits for it.
         };
-        let mut freed = pin!(queue.freed.notified());
-        freed.as_mut().enable();
+        let mut room = pin!(queue.wait_for_room(count));
         loop {
-            if queue.room.has(count) {
-                return false;
-            }
-            if tokio::time::timeout(LOOK, freed.as_mut()).await.is_ok() {
+            let rung = tokio::time::timeout(LOOK, room.as_mut()).await.is_ok();
+            if rung || queue.room.has(count) {
                 return false;
             }
             if waiting.as_ref().is_some_and(Waiting::is_hopeless) {

@@ -14,6 +14,8 @@ mod order;
 pub(crate) mod plan;
 mod priority;
 mod room;
+#[cfg(test)]
+mod room_tests;
 mod slab;
 mod stats;
 
@@ -249,9 +251,17 @@ impl ItemQueue {
 
     /// Gives places back and rings for those who wait for one.
     pub(crate) fn give_room(&self, count: usize) {
-        if self.room.give(count) && self.room.limit() > 0 {
-            (0..count).for_each(|_| self.freed.notify_one());
-        }
+        self.room.give(count, || self.freed.notify_one());
+    }
+
+    /// Waits until there may be room for so many.
+    pub(crate) async fn wait_for_room(&self, count: usize) {
+        let listen = || {
+            let mut rung = Box::pin(self.freed.notified());
+            rung.as_mut().enable(); // it hears from now on
+            rung
+        };
+        self.room.wait(count, listen).await;
     }
 
     fn released(&self, entry: Entry) -> Entry {

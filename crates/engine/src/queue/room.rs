@@ -1,13 +1,17 @@
 //! How much room a queue has: a counter of what waits and of what is promised a place.
 //!
-//! Plain atomics, no runtime: whoever wants room either gets it at once or is told no; waiting for
-//! it is [`admit`](crate::broker)'s. *Invariant:* places that were asked for never go beyond the
-//! limit, however many ask at once; only what is forced does.
+//! Plain atomics, no runtime and no bell of its own: whoever gives back brings what rings, whoever
+//! waits what listens; who waits, and for how long, is [`admit`](crate::broker)'s. *Invariants:*
+//! places that were asked for never go beyond the limit, however many ask at once; only what is
+//! forced does. And nobody sleeps through a ring while there is room. `tests/loom` tries every
+//! order of events on this very file.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::Future;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Room {
     taken: AtomicUsize,
     /// 0: no limit.
@@ -63,52 +67,27 @@ impl Room {
         self.taken.fetch_add(count, Ordering::AcqRel);
     }
 
-    /// Gives places back. True if there is room now.
-    pub fn give(&self, count: usize) -> bool {
+    /// Gives places back, and rings once for each if there is room now for who waits.
+    pub fn give(&self, count: usize, ring: impl Fn()) {
         let before = self.taken.fetch_sub(count, Ordering::AcqRel);
         let limit = self.limit.load(Ordering::Acquire);
-        limit == 0 || before.saturating_sub(count) < limit
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{sync::Arc, thread};
-
-    use super::*;
-
-    #[test]
-    fn many_who_ask_at_once_never_go_beyond_the_limit() {
-        let room = Arc::new(Room::new(10));
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                let room = room.clone();
-                thread::spawn(move || {
-                    let mut had = 0;
-                    for _ in 0..2000 {
-                        if room.try_take(1) {
-                            assert!(room.taken() <= 10);
-                            had += 1;
-                            room.give(1);
-                        }
-                    }
-                    had
-                })
-            })
-            .collect();
-        let had: usize = threads.into_iter().map(|t| t.join().unwrap()).sum();
-        assert!(had > 0);
-        assert_eq!(room.taken(), 0);
+        // Without a limit nobody waits.
+        if before.saturating_sub(count) < limit {
+            (0..count).for_each(|_| ring());
+        }
     }
 
-    #[test]
-    fn more_than_the_limit_fits_into_an_empty_queue_only() {
-        let room = Room::new(2);
-        assert!(room.try_take(5));
-        assert!(!room.try_take(1));
-        room.give(4);
-        assert!(room.try_take(1) && !room.try_take(1));
-        room.force(1);
-        assert!(!room.give(1) && room.give(1));
+    /// Waits until there may be room for `count`. `listen` gives a future that hears every ring
+    /// from then on, not from its first poll on.
+    pub async fn wait<F: Future>(&self, count: usize, listen: impl FnOnce() -> F) {
+        // Before the look, so that a place that is given back in between is not missed.
+        let rung = listen();
+        // Read as by one who writes: whoever gives a place back after this look then sees the same
+        // limit (or a newer one), and rings by it. A mere load may cross with their look at a limit
+        // that has just been set, and each would miss the other.
+        let taken = self.taken.fetch_add(0, Ordering::AcqRel);
+        if !self.fits(taken, count) {
+            rung.await;
+        }
     }
 }

@@ -137,6 +137,7 @@ impl Link {
         let _ = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| {
             Some(sum.saturating_sub(connections))
         });
+        self.credit.close();
         self.ended.cancel();
     }
 

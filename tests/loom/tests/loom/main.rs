@@ -26,7 +26,17 @@ mod ticket;
 #[allow(dead_code, unreachable_pub)]
 mod waiters;
 
+#[path = "../../../../crates/engine/src/queue/room.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod room;
+
+#[path = "../../../../crates/worker/src/credit.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod credit;
+
 mod calls;
+mod credits;
+mod places;
 mod watermark;
 
 /// Runs a model through all interleavings in which threads are interrupted at most three times:
