@@ -1,4 +1,5 @@
-//! Figures of modes and queues: how fast a queue that lies ready is worked off.
+//! Figures of modes and queues: how fast a queue that lies ready is worked off, and what a long one
+//! keeps in memory.
 //!
 //! The messages are taken in while the operation is disabled; then the engine starts anew with the
 //! operation enabled, and the time counts from its first completed message to its last. Senders and
@@ -16,6 +17,7 @@ use crate::{
     child::send,
     engine::{COUNTED, Site},
     peer::Sending,
+    procfs,
 };
 
 /// A figure, its bound, and what it was made of.
@@ -23,6 +25,8 @@ use crate::{
 pub(crate) struct Figure {
     pub(crate) title: &'static str,
     pub(crate) must: f64,
+    /// Whether the bound is the most that is allowed.
+    pub(crate) at_most: bool,
     pub(crate) value: Result<f64, String>,
     pub(crate) parts: String,
     /// `%` or `/s`.
@@ -39,6 +43,7 @@ pub(crate) fn figures(bench: &Bench, args: &Matrix) -> Vec<Figure> {
         let figure = Figure {
             title,
             must,
+            at_most: unit == "MiB",
             value,
             parts,
             unit,
@@ -46,7 +51,7 @@ pub(crate) fn figures(bench: &Bench, args: &Matrix) -> Vec<Figure> {
         eprintln!("{title}: {:?} {}", figure.value, figure.parts);
         figure
     };
-    vec![
+    let mut figures = vec![
         make(
             "a Rust host in a worker process ÷ the same as tasks, 64 in flight",
             60.0,
@@ -71,7 +76,36 @@ pub(crate) fn figures(bench: &Bench, args: &Matrix) -> Vec<Figure> {
             "%",
             ordered(bench, args),
         ),
-    ]
+    ];
+    for (title, host) in LONG {
+        figures.push(make(title, 200.0, "MiB", long(bench, args, host)));
+    }
+    figures
+}
+
+/// Queues of every type, by the settings that make them.
+const LONG: [(&str, &str); 5] = [
+    ("RSS, a long fifo", "QueueType: fifo"),
+    ("RSS, a long priority queue", "QueueType: priority"),
+    ("RSS, a long lifo", "QueueType: lifo"),
+    ("RSS, a long unordered queue", "QueueType: unordered"),
+    ("RSS, a long queue with OrderBy", "OrderBy: '{PID:3.1}'"),
+];
+
+/// Resident memory of an engine with a queue on which nobody works.
+fn long(bench: &Bench, args: &Matrix, host: &str) -> Result<(f64, String), Fault> {
+    let site = Site::new(bench, "long", |port| {
+        text::standing(port, "DiscardOperation", 1, host, false)
+    })?;
+    let engine = site.start()?;
+    let mut sending = Sending::closed(&site.addr(), 64).counting(args.queued);
+    sending.varied = true;
+    let sent = send(&sending)?;
+    engine.settle()?;
+    let bytes = procfs::memory_bytes(engine.pid(), "status", "VmRSS")?;
+    engine.stop()?;
+    let mib = bytes as f64 / 1_048_576.0;
+    Ok((mib, format!("{} messages waiting", sent.acked())))
 }
 
 fn multiprocess(bench: &Bench, args: &Matrix) -> Result<(f64, String), Fault> {

@@ -33,6 +33,9 @@ pub(crate) struct Matrix {
     /// Messages that lie ready in the figures that drain a queue
     #[arg(long, default_value_t = 100_000)]
     drained: u64,
+    /// Messages that wait in the figures of memory
+    #[arg(long = "long-queue", default_value_t = 1_000_000)]
+    queued: u64,
     /// Only these modes
     #[arg(long, value_delimiter = ',')]
     modes: Vec<String>,

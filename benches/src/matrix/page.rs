@@ -28,7 +28,7 @@ pub(crate) fn page(machine: &Machine, cells: &[Cell], figures: &[Figure]) -> Str
         let (value, verdict) = match &figure.value {
             Ok(value) => (
                 format!("{value:.1} {}", figure.unit),
-                if *value >= figure.must {
+                if (*value >= figure.must) != figure.at_most {
                     "met"
                 } else {
                     "MISSED"

@@ -40,10 +40,13 @@ pub enum Before {
 /// How the reason of a rejected message begins. Who answers its sender knows a rejection by this,
 /// because the reason is all that the journal keeps of it.
 const REJECTED: &str = "rejected by on_before_process: ";
+/// The same of a host that rejects while it processes (`Reject` in Python).
+const REJECTED_LATER: &str = "rejected: ";
 
-/// The reason to give to the sender, if this is the reason of a message that a hook rejected.
+/// The reason to give to the sender, if this is the reason of a message that was rejected.
 pub fn rejection(reason: &str) -> Option<&str> {
-    reason.strip_prefix(REJECTED)
+    let later = || reason.strip_prefix(REJECTED_LATER);
+    reason.strip_prefix(REJECTED).or_else(later)
 }
 
 /// The reason of a message that fails because this item rejected what it sent; none if that is not

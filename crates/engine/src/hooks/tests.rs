@@ -71,6 +71,8 @@ fn a_rejection_ends_it_and_the_tags_so_far_are_kept() {
     assert_eq!(end, "rejected by on_before_process: no account number");
     assert_eq!(rejection(&end), Some("no account number"));
     assert_eq!(rejection("failed otherwise"), None);
+    let later = "rejected: a wrong check digit"; // by a host, in the middle of its work
+    assert_eq!(rejection(later), Some("a wrong check digit"));
     assert_eq!(judged.note, "on_before_process: tag seen");
     assert_eq!(judged.body, None);
 }
