@@ -312,7 +312,6 @@ impl Post {
             return Next::End;
         };
         let pause = terms.pause(nth.saturating_sub(free));
-        supervisor.stats.note_error(error.message.clone());
         supervisor.stats.restarts.fetch_add(1, Ordering::Relaxed);
         error!(
             item = &*supervisor.name,
@@ -359,6 +358,10 @@ impl Post {
             book.up = book.up.saturating_sub(1);
         }
         if let Some(error) = error {
+            // Before the state: who sees the state looks for the reason. A stop is no failure.
+            if !supervisor.stopping.is_cancelled() {
+                supervisor.stats.note_error(error.message.clone());
+            }
             book.failing = Some(error.clone());
         }
         supervisor.publish(&book);
