@@ -242,6 +242,27 @@ fn a_worker_that_speaks_another_version_is_ended() {
 }
 
 #[test]
+fn a_worker_that_never_says_hello_is_ended() {
+    says("time.sleep(100)", "", false, "did not say hello within");
+}
+
+/// It hears nothing of its end, neither the drain nor SIGTERM: SIGKILL comes after both.
+#[test]
+fn a_worker_that_will_not_end_is_killed_at_the_stop() {
+    let place = Place::new();
+    let body = "import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+begin(); print('ready', flush=True); time.sleep(1000)";
+    let engine = place.start(&faulty(&place, body, ""));
+    eventually("it is ready", || {
+        engine.log().contains("ready").then_some(())
+    });
+    let worker = pid(&engine, "Bad");
+    assert_eq!(engine.stop(), 0, "{}", engine.log());
+    eventually("it is gone", || is_gone(worker).then_some(()));
+}
+
+#[test]
 fn a_worker_that_sends_garbage_is_ended() {
     let body = "s.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n'); time.sleep(100)";
     says(body, "", false, "broke the worker protocol");
